@@ -1,0 +1,1 @@
+"""The datasets: one file each, with its digests, its loading and its preprocessing."""

@@ -1,0 +1,1 @@
+"""How load is issued and measured; the only room that knows LoadGen."""

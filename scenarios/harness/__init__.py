@@ -1,0 +1,1 @@
+"""LoadGen and what stands between it and a backend."""

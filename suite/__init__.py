@@ -1,0 +1,1 @@
+"""The machine and the law: plans, runs, evidence, verdicts."""

@@ -1,0 +1,1 @@
+"""What runs a model on a device: one file a backend, found by its name. The contract is scenarios.base.Backend."""

@@ -1,0 +1,1 @@
+"""What changes a variant: one file an optimization, found by its name; each has `apply(variant, parameters)`."""

@@ -1,0 +1,1 @@
+"""Tools that work offline: on data, on weights, and on evidence."""
