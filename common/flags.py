@@ -113,10 +113,9 @@ def _spelled(name: str) -> str:
 
 
 def _description(flag: Any) -> str:
-    allowed = getattr(flag.parser, "enum_values", None)
-    choice = f"{'|'.join(allowed)}: " if allowed else ""
     default = ",".join(map(str, flag.default)) if isinstance(flag.default, list) else flag.default
-    return f"{choice}{flag.help}" + ("" if default is None or default is False or default == "" else f" [{default}]")
+    shown = "" if default is None or default is False or default == "" else f" [{default}]"
+    return f"{flag.help}{shown}"
 
 
 def _wanted_help(words: list[str]) -> str | None:

@@ -1,13 +1,77 @@
-"""Intervals and exact tests, each with its source."""
+"""Intervals and exact tests, each with its source.
 
+scipy is imported where it is used, and only its special functions: its statistics package alone takes a second.
+"""
+
+from collections.abc import Sequence
 from math import sqrt
+from statistics import fmean, stdev
+from typing import Any
 
 
 def wilson_interval(successes: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Returns the score interval of a proportion (Wilson, JASA 1927); z is 1.96 for 95 %; raises ValueError if empty."""
+    """Returns the score interval of a proportion (Wilson, JASA 1927); 95 % by default; raises ValueError if empty."""
     if not 0 <= successes <= total or total == 0:
         raise ValueError(f"{successes} of {total} is no proportion")
     p, shrink = successes / total, z * z / total
     centre = (p + shrink / 2) / (1 + shrink)
     half = z / (1 + shrink) * sqrt(p * (1 - p) / total + shrink / (4 * total))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At its ends the interval reaches 0 and 1, which rounding may miss.
+    return (centre - half if successes else 0.0), (centre + half if successes < total else 1.0)
+
+
+def fisher_greater(differences_a: int, n_a: int, differences_b: int, n_b: int) -> float:
+    """Returns how likely a's rate exceeds b's by so much by chance: one-sided exact test (Fisher, JRSS 1935).
+
+    It is the chance that, of all differences dealt to n_a and n_b at random, at least `differences_a` fall to a:
+    the tail of a hypergeometric distribution. 1.0 where there is nothing to compare; raises ValueError on impossible
+    counts.
+    """
+    import numpy as np
+    from scipy.special import gammaln
+
+    if not (0 <= differences_a <= n_a and 0 <= differences_b <= n_b):
+        raise ValueError(f"{differences_a} of {n_a} against {differences_b} of {n_b} are no proportions")
+    differences = differences_a + differences_b
+    if differences_a <= max(0, differences - n_b):
+        return 1.0
+
+    def log_ways(n: int, k: Any) -> Any:
+        return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+
+    dealt = np.arange(differences_a, min(n_a, differences) + 1)
+    log_chance = log_ways(n_a, dealt) + log_ways(n_b, differences - dealt) - log_ways(n_a + n_b, differences)
+    return min(1.0, float(np.exp(log_chance).sum()))
+
+
+def mcnemar_worse(only_reference_right: int, only_variant_right: int) -> float:
+    """Returns how likely a variant no worse than the reference loses so often: one-sided exact (McNemar, 1947).
+
+    Of the samples that just one of the two has right, each is as likely the one's as the other's: a binomial tail.
+    1.0 where there is none; raises ValueError on a negative count.
+    """
+    from scipy.special import bdtrc
+
+    if min(only_reference_right, only_variant_right) < 0:
+        raise ValueError(f"{only_reference_right} and {only_variant_right} are no counts")
+    if only_reference_right == 0:
+        return 1.0
+    return float(bdtrc(only_reference_right - 1, only_reference_right + only_variant_right, 0.5))
+
+
+def mean_lower_bound(values: Sequence[float], confidence: float = 0.95) -> float:
+    """Returns the one-sided lower bound of a mean (Student, Biometrika 1908); raises ValueError on fewer than two.
+
+    For the bound of a ratio give the logarithms of the ratios, and take the exponential of what comes back.
+    """
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values have no spread to judge by")
+    quantile = float(stdtrit(len(values) - 1, confidence))
+    return fmean(values) - quantile * stdev(values) / sqrt(len(values))
+
+
+def detection_power(samples: int, wrong_rate: float) -> float:
+    """Returns the chance that `samples` random samples hold at least one wrong answer, of which the rate is given."""
+    return 1.0 - (1.0 - wrong_rate) ** samples

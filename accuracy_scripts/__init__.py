@@ -1,0 +1,1 @@
+"""How right a system is: metrics from LoadGen's accuracy log, on files alone."""

@@ -1,0 +1,125 @@
+"""Intervals and tests against exact arithmetic, published tables, and simulation."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from math import comb
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from common.statistics import (
+    detection_power,
+    fisher_greater,
+    mcnemar_worse,
+    mean_lower_bound,
+    wilson_interval,
+)
+
+
+def exact_fisher(a: int, n_a: int, b: int, n_b: int) -> float:
+    """Returns the tail by counting, without rounding."""
+    both = a + b
+    ways = sum(comb(n_a, k) * comb(n_b, both - k) for k in range(a, min(n_a, both) + 1))
+    return float(Fraction(ways, comb(n_a + n_b, both)))
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [(3, 4, 1, 4), (5, 459, 0, 10_000), (41, 4096, 62, 10_000), (0, 50, 7, 50), (50, 50, 50, 50), (7, 7, 0, 9)],
+)
+def test_fisher_is_the_exact_tail(counts: tuple[int, int, int, int]) -> None:
+    assert fisher_greater(*counts) == pytest.approx(exact_fisher(*counts), rel=1e-9)
+
+
+def test_fisher_agrees_with_fishers_tea_party() -> None:
+    assert fisher_greater(3, 4, 1, 4) == pytest.approx(17 / 70)
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0, 0), (0, 0, 5, 10), (5, 10, 0, 0), (0, 4096, 0, 10_000)])
+def test_fisher_sees_nothing_where_there_is_nothing(counts: tuple[int, int, int, int]) -> None:
+    assert fisher_greater(*counts) == 1.0
+
+
+@pytest.mark.parametrize("counts", [(1, 0, 0, 5), (-1, 5, 0, 5), (0, 5, 6, 5)])
+def test_fisher_refuses_impossible_counts(counts: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="no proportions"):
+        fisher_greater(*counts)
+
+
+def test_fisher_refuses_the_honest_no_more_often_than_it_says() -> None:
+    """With the same rate on both sides, a level of 5 % is passed in at most 5 % of 2,000 trials."""
+    draw = np.random.default_rng(7)
+    trials = zip(draw.binomial(500, 0.01, 2000).tolist(), draw.binomial(2000, 0.01, 2000).tolist(), strict=True)
+    refused = sum(fisher_greater(a, 500, b, 2000) < 0.05 for a, b in trials)
+    assert 20 < refused < 100
+
+
+@pytest.mark.parametrize(("lost", "won", "chance"), [(0, 0, 1.0), (0, 9, 1.0), (10, 0, 2**-10), (9, 1, 11 * 2**-10)])
+def test_mcnemar_by_hand(lost: int, won: int, chance: float) -> None:
+    assert mcnemar_worse(lost, won) == pytest.approx(chance)
+
+
+def test_mcnemar_is_the_binomial_test() -> None:
+    expected = scipy.stats.binomtest(73, 73 + 31, 0.5, alternative="greater").pvalue
+    assert mcnemar_worse(73, 31) == pytest.approx(expected)
+
+
+def test_mcnemar_refuses_impossible_counts() -> None:
+    with pytest.raises(ValueError, match="no counts"):
+        mcnemar_worse(-1, 3)
+
+
+def test_mean_lower_bound_agrees_with_the_printed_table() -> None:
+    """t of 95 % with four degrees of freedom is 2.132; the mean is 3 and its standard error 0.7071."""
+    assert mean_lower_bound([1, 2, 3, 4, 5]) == pytest.approx(3 - 2.132 * 0.7071, abs=1e-3)
+    assert mean_lower_bound([1, 2, 3, 4, 5], confidence=0.99) < mean_lower_bound([1, 2, 3, 4, 5])
+
+
+def test_mean_lower_bound_holds_as_often_as_it_says() -> None:
+    samples = np.random.default_rng(3).normal(0.1, 2.0, (2000, 12))
+    below = sum(mean_lower_bound(sample.tolist()) <= 0.1 for sample in samples)
+    assert 0.935 < below / 2000 < 0.965
+
+
+@pytest.mark.parametrize("values", [[], [1.0]])
+def test_a_mean_of_less_than_two_has_no_bound(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="no spread"):
+        mean_lower_bound(values)
+
+
+def test_values_without_spread_are_their_own_bound() -> None:
+    assert mean_lower_bound([0.25, 0.25, 0.25]) == 0.25
+
+
+def test_459_samples_see_one_percent_of_wrong_answers_with_99_percent() -> None:
+    assert detection_power(459, 0.01) > 0.99 > detection_power(458, 0.01)
+    assert detection_power(0, 0.5) == 0.0
+    assert detection_power(1, 1.0) == 1.0
+
+
+def test_wilson_agrees_with_scipy() -> None:
+    expected = scipy.stats.binomtest(38228, 50000).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(38228, 50000) == pytest.approx((expected.low, expected.high))
+
+
+def test_wilson_stays_within_0_and_1() -> None:
+    for total in (1, 2, 10, 9_999):
+        none, every = wilson_interval(0, total), wilson_interval(total, total)
+        assert none[0] == 0.0 < none[1] <= 1.0
+        assert 0.0 <= every[0] < 1.0 == every[1]
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (-1, 5), (6, 5)])
+def test_wilson_refuses_what_is_no_proportion(counts: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="no proportion"):
+        wilson_interval(*counts)
+
+
+@pytest.mark.parametrize("name", ["common.statistics", "common.flags", "scenarios.harness.early_stopping"])
+def test_scipy_is_not_imported_before_it_is_needed(name: str) -> None:
+    check = f"import sys, {name}; sys.exit(any(module.startswith('scipy') for module in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[2], timeout=60)
+    assert done.returncode == 0
