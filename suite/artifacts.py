@@ -1,0 +1,167 @@
+"""The model files that backends load: the reference's weights, and what was once exported from them.
+
+An export lies in `<cache>/artifacts/<key>/`, beside an artifact.json that says what it is. The key is the digest of
+all that went into it. Reading one imports neither torch nor onnx.
+"""
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from common.errors import UsageError
+from common.files import digest_of, sha256_file
+from reference_models.base import Model, Workload
+from suite import export
+
+SCHEMA = 1
+OPSET = 20
+PACKAGES = ("torch", "onnx", "onnxscript")
+FILE = "model.onnx"
+CARD = "artifact.json"
+FORMATS = ("safetensors", "onnx")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What an export is made from."""
+
+    reference: Model
+    network: tuple[tuple[str, str], ...]
+    versions: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        return digest_of(
+            {
+                "schema": SCHEMA,
+                "weights": self.reference.sha256,
+                "network": self.network,
+                "exporter": sha256_file(Path(export.__file__)),
+                "opset": OPSET,
+                "versions": dict(self.versions),
+            }
+        )
+
+    def folder(self, cache: Path) -> Path:
+        return cache / "artifacts" / self.key
+
+    def card(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "key": self.key,
+            "format": "onnx",
+            "opset": OPSET,
+            "versions": dict(self.versions),
+            "chain": [*self.reference.chain, f"exported to ONNX, opset {OPSET}"],
+        }
+
+
+def prepare(workload: Workload, formats: Sequence[str], data: Path, cache: Path) -> Model:
+    """Returns the reference in the first of a backend's formats that can be had, exporting it where it must be.
+
+    `data` is the folder of the workload's dataset, which is read only to check a new export; `cache` is the root of
+    the cache.
+    """
+    known = cached(workload, formats, cache)
+    if known is None:
+        source = _source(workload)
+        dataset = workload.open_dataset(data)
+        export.publish(workload, source.reference, OPSET, dataset, source.card(), source.folder(cache))
+    return prepared(workload, formats, cache)
+
+
+def prepared(workload: Workload, formats: Sequence[str], cache: Path) -> Model:
+    """Returns what `prepare` has made; raises UsageError where it has not."""
+    known = cached(workload, formats, cache)
+    if known is None:
+        raise UsageError(f"{workload.name} has not been exported into {cache / 'artifacts'}.")
+    return known
+
+
+def cached(workload: Workload, formats: Sequence[str], cache: Path) -> Model | None:
+    """Returns the reference in the first of a backend's formats that can be had, or None if it must be exported first.
+
+    Raises UsageError where none can be had, or where what is cached is corrupt or foreign.
+    """
+    wanted = next((name for name in formats if name in FORMATS), None)
+    if wanted is None:
+        raise UsageError(f"{workload.name} can be had as {' or '.join(FORMATS)}, not as {' or '.join(formats)}.")
+    if wanted == "safetensors":
+        return reference_model(workload)
+    folder = _source(workload).folder(cache)
+    return read(folder) if folder.is_dir() else None
+
+
+def reference_model(workload: Workload) -> Model:
+    """Returns the reference's weights; raises UsageError where they are not those that its card was written for."""
+    card = workload.weights.with_name("reference.json")
+    try:
+        expected = str(json.loads(card.read_text())["weights_sha256"])
+        found = sha256_file(workload.weights)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{workload.name}: the reference cannot be read from {workload.weights.parent} ({error!r}). "
+            "Restore the folder from the repository."
+        ) from error
+    if found != expected:
+        raise UsageError(
+            f"{workload.name}: {workload.weights} does not match its card: reference.json says SHA-256 {expected}, "
+            f"found {found}. Restore both from the repository."
+        )
+    return Model("safetensors", workload.weights, found, (f"{workload.name} reference, weights {found}",))
+
+
+def read(folder: Path) -> Model:
+    """Returns the model of an artifact's folder; raises UsageError where its files are not what was written there."""
+    card = _read_card(folder)
+    if card["key"] != folder.name:
+        raise _bad(folder / CARD, f"it is the card of artifact {card['key']}, not of {folder.name}", folder)
+    try:
+        found = sha256_file(folder / FILE)
+    except OSError as error:
+        raise _bad(folder / FILE, f"it cannot be read ({error})", folder) from error
+    if found != card["sha256"]:
+        raise _bad(folder / FILE, f"expected SHA-256 {card['sha256']}, found {found}", folder)
+    return Model(card["format"], folder / FILE, found, tuple(card["chain"]))
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    path = folder / CARD
+    try:
+        card: dict[str, Any] = json.loads(path.read_bytes())
+        if card["schema"] != SCHEMA:
+            raise _bad(path, f"expected schema {SCHEMA}, found {card['schema']}", folder)
+        if not all(isinstance(card[name], str) for name in ("key", "format", "sha256")):
+            raise _bad(path, "expected texts for key, format and sha256", folder)
+        if not all(isinstance(change, str) for change in card["chain"]):
+            raise _bad(path, "expected texts in chain", folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _bad(path, f"it is no artifact's card ({error!r})", folder) from error
+    return card
+
+
+def _bad(path: Path, what: str, folder: Path) -> UsageError:
+    return UsageError(
+        f"The model artifact {path} is corrupt or foreign: {what}. Delete the folder {folder} to have it made again."
+    )
+
+
+def _source(workload: Workload) -> "_Source":
+    """Returns all that an export of the workload is made from, as it is now."""
+    network = sorted(Path(inspect.getfile(workload.build)).parent.glob("*.py"))
+    return _Source(
+        reference=reference_model(workload),
+        network=tuple((path.name, sha256_file(path)) for path in network),
+        versions={name: _version(name) for name in PACKAGES},
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError as error:
+        raise UsageError(f"{package} is not installed, and without it no model is exported: pip install .") from error

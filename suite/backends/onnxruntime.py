@@ -1,0 +1,130 @@
+"""Runs ONNX files on onnxruntime: on the CPU, and on CUDA where a session really gets it."""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UsageError
+from reference_models.base import Model, Workload
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+FORMATS = ("onnx",)
+ELIGIBLE = True
+OPTIONS: Mapping[str, tuple[str, ...] | int] = {"graph_level": ("all", "extended", "basic", "off")}
+
+LEVELS = {
+    "off": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# The distributions that hold the module; the first is the one that we install.
+DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+# onnxruntime's levels: 3 lets errors through, which also come as exceptions; 4 only what ends the process.
+FATAL = 4
+
+
+def version() -> str:
+    """Returns onnxruntime's version; raises UsageError with the install command where it is missing."""
+    for distribution in DISTRIBUTIONS:
+        try:
+            return version_of(distribution)
+        except PackageNotFoundError:
+            continue
+    raise UsageError("onnxruntime is not installed. Run: pip install onnxruntime (with CUDA: onnxruntime-gpu)")
+
+
+def devices() -> tuple[str, ...]:
+    """Returns cuda where a session on it works, and cpu."""
+    return ("cuda", "cpu") if _cuda_works() else ("cpu",)
+
+
+def load(
+    model: Model, workload: Workload, *, device: str, threads: int, options: Mapping[str, str]
+) -> "OnnxRuntimeSession":
+    """Returns a session on an ONNX file; raises UsageError where onnxruntime cannot load it, or lacks the device."""
+    session = _open(model.path, device, _session_options(threads, options["graph_level"]))
+    return OnnxRuntimeSession(session)
+
+
+class OnnxRuntimeSession:
+    """An inference session of onnxruntime."""
+
+    def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+        self._session: onnxruntime.InferenceSession | None = session
+        self._input = session.get_inputs()[0].name
+        self._outputs = [session.get_outputs()[0].name]
+
+    def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
+        """Returns the first output's values, shape (n, *output_shape)."""
+        if self._session is None:
+            raise RuntimeError("predict was called on a closed session")
+        # Plain run: it takes the array as it is; I/O bindings and OrtValues were measured to be slower here.
+        outputs: NDArray[Any] = self._session.run(self._outputs, {self._input: samples})[0]
+        return outputs
+
+    def close(self) -> None:
+        """Frees the session."""
+        self._session = None
+
+
+def _session_options(threads: int, graph_level: str) -> "onnxruntime.SessionOptions":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[graph_level])
+    options.log_severity_level = FATAL
+    # Threads that spin while they wait take the cores of the other sessions.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _open(model: Path | bytes, device: str, options: "onnxruntime.SessionOptions") -> "onnxruntime.InferenceSession":
+    """Returns a session that really runs on `device`; raises UsageError where there is none."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    if PROVIDERS.get(device) not in onnxruntime.get_available_providers():
+        raise UsageError(f"onnxruntime {version()} has no device '{device}' here. Available: {', '.join(devices())}.")
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=[PROVIDERS[device]])
+    except (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile) as error:
+        raise UsageError(f"onnxruntime {version()} cannot load the model {model!s}: {error}") from error
+    # Without the libraries of a provider onnxruntime falls back to the CPU and says so only in its log.
+    if session.get_providers()[0] != PROVIDERS[device]:
+        raise UsageError(f"onnxruntime {version()} knows the device '{device}' but cannot run on it. Use --device cpu.")
+    return session
+
+
+def _cuda_works() -> bool:
+    import onnxruntime
+
+    if PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+        return False
+    try:
+        _open(_smallest_model(), "cuda", _session_options(1, "all"))
+    except UsageError:
+        return False
+    return True
+
+
+def _smallest_model() -> bytes:
+    """Returns a model that does nothing, to see where it runs."""
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "nothing", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 17)]
+    content: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    return content

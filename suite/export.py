@@ -1,0 +1,141 @@
+"""Exports the reference to ONNX and checks the result against torch."""
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import TandemError
+from common.files import sha256_file, write_atomically, write_json
+from reference_models.base import Dataset, Model, Workload
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+# Both compute in float32 but add in different orders; logits of a few units then differ by about 1e-5. The limit
+# also bounds the answers: two that differ can only be those of logits less than twice the limit apart.
+TOLERANCE = 1e-3
+COMPARED_SAMPLES = 512
+BATCHES = (1, 3, 64, 256)
+
+
+def publish(
+    workload: Workload, reference: Model, opset: int, dataset: Dataset, card: dict[str, Any], folder: Path
+) -> None:
+    """Exports the reference, checks it on samples of `dataset`, and puts it with its card into `folder` at once.
+
+    Two processes may do so at the same time: one folder stays. Raises TandemError where the export computes
+    something else than the reference.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:16]}."))
+    try:
+        model = draft / "model.onnx"
+        network = load_network(workload, reference.path)
+        write_atomically(model, exported(network, workload, opset))
+        facts = compare(network, model, resident(dataset))
+        write_json(draft / "artifact.json", {**card, **facts, "sha256": sha256_file(model)})
+        try:
+            os.rename(draft, folder)
+        except OSError:
+            # A folder that holds something cannot be replaced: another process came first, and its export stays.
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def load_network(workload: Workload, weights: Path) -> "torch.nn.Module":
+    """Returns the reference network with its weights, in evaluation mode."""
+    from safetensors.torch import load_file
+
+    network = workload.build()
+    network.load_state_dict(load_file(weights), strict=True)
+    return network.eval()
+
+
+def exported(network: "torch.nn.Module", workload: Workload, opset: int) -> bytes:
+    """Returns the network as ONNX with a free batch axis; the same bytes each time, whatever folder it lies in."""
+    import torch
+
+    example = torch.zeros(2, *workload.input_shape)
+    with _quiet():
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            opset_version=opset,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
+    if program is None:
+        raise TandemError(f"{workload.name}: torch's exporter gave no program.")
+    content: bytes = _without_traces(program.model_proto).SerializeToString(deterministic=True)
+    return content
+
+
+def resident(dataset: Dataset) -> NDArray[np.float32]:
+    """Returns the samples that an export is compared on: the first ones of the dataset."""
+    indices = np.arange(min(COMPARED_SAMPLES, dataset.total))
+    dataset.load(indices)
+    samples = dataset.batch(indices)
+    dataset.unload()
+    return samples
+
+
+def compare(network: "torch.nn.Module", model: Path, samples: NDArray[np.float32]) -> dict[str, Any]:
+    """Returns how far an ONNX file is from the network, over several batch sizes; raises TandemError if too far."""
+    import onnxruntime
+    import torch
+
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(samples)).numpy()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for size in BATCHES:
+        found = np.concatenate(
+            [session.run(None, {"input": samples[start : start + size]})[0] for start in range(0, len(samples), size)]
+        )
+        worst = max(worst, float(np.abs(found - expected).max()))
+    # A difference that is no number is refused too.
+    if not worst <= TOLERANCE:
+        raise TandemError(
+            f"The ONNX export differs from the reference by up to {worst:.3g} on {len(samples)} samples "
+            f"(allowed: {TOLERANCE:g}); it is not used. Use the backend torch, which runs the reference itself."
+        )
+    return {"max_abs_difference": worst, "compared_samples": len(samples), "compared_batches": list(BATCHES)}
+
+
+def _without_traces(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Returns the model without the exporter's notes: they hold paths of the machine that made it."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's warnings, about packages that it does not need here, from the user's terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

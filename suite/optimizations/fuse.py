@@ -1,0 +1,38 @@
+"""Fuses operations: onnxruntime's graph level (`fuse:level=extended`), torch's compiler (`fuse:compile`)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from common.errors import UsageError
+from scenarios.base import Backend
+from suite.variant import Variant
+
+MAIN = "mode"
+PARAMETERS = {"mode": ("eager", "compile"), "level": ("off", "basic", "extended", "all")}
+
+# What each parameter sets: the backend's runtime option, and its value there.
+SETS = {
+    "mode": ("compile", {"eager": "no", "compile": "yes"}),
+    "level": ("graph_level", {level: level for level in PARAMETERS["level"]}),
+}
+
+
+def apply(variant: Variant, backend: Backend, parameters: Mapping[str, str]) -> Variant:
+    """Returns the variant with these fusions among its runtime options."""
+    if not parameters:
+        raise UsageError("fuse needs a parameter: fuse:level=off|basic|extended|all, or fuse:eager|compile.")
+    chosen = dict(variant.options)
+    for parameter, value in parameters.items():
+        option, values = SETS[parameter]
+        if option not in backend.OPTIONS:
+            raise UsageError(
+                f"fuse:{parameter}={value} does not apply to the backend {variant.backend}, "
+                f"which has no option {option}. {_remedy(backend)}"
+            )
+        chosen[option] = values[value]
+    return replace(variant, options=chosen)
+
+
+def _remedy(backend: Backend) -> str:
+    usable = [name for name, (option, _) in SETS.items() if option in backend.OPTIONS]
+    return f"Use fuse:{usable[0]}={'|'.join(PARAMETERS[usable[0]])}." if usable else "Leave fuse out."

@@ -1,0 +1,133 @@
+"""Recipes: optimizations, one after another, that make a variant of the reference.
+
+Steps are joined by `+`, a step's parameters follow `:` and are joined by `,`; a bare word is the step's main
+parameter: `prune:sparsity=0.7+quantize:int8,granularity=tensor`. The empty recipe is the reference.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol, cast
+
+from common import names as spelling
+from common.errors import UsageError
+from reference_models.base import Model
+from scenarios.base import Backend
+from suite import plugins
+from suite.variant import Requested, Variant
+
+PACKAGE, KIND = "suite.optimizations", "optimization"
+
+
+class Optimization(Protocol):
+    """A module that makes one variant of another.
+
+    `MAIN` is the parameter that a bare word stands for; `PARAMETERS` names all, each with its allowed values.
+    """
+
+    MAIN: str
+    PARAMETERS: Mapping[str, tuple[str, ...]]
+
+    def apply(self, variant: Variant, backend: Backend, parameters: Mapping[str, str]) -> Variant:
+        """Returns the variant with this optimization; raises UsageError where the backend cannot have it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """An optimization and its parameters."""
+
+    name: str
+    parameters: Mapping[str, str]
+
+
+def parse(text: str) -> tuple[Step, ...]:
+    """Returns the steps of a recipe; raises UsageError for an unknown optimization, parameter or value."""
+    return tuple(_parse_step(part) for part in text.split("+")) if text.strip() else ()
+
+
+def canonical(steps: Iterable[Step]) -> str:
+    """Returns the one text of a recipe: main parameter first and bare, the others by name."""
+    return "+".join(_canonical_step(step) for step in steps)
+
+
+def fold(
+    recipe: str,
+    *,
+    workload: str,
+    backend: str,
+    model: Model,
+    requested: Requested,
+    options: Mapping[str, str] | None = None,
+) -> Variant:
+    """Returns the variant that a recipe makes of `model` on a backend; `options` are runtime options besides."""
+    steps, runtime = parse(recipe), plugins.backend(backend)
+    variant = Variant(
+        workload=workload,
+        recipe=canonical(steps),
+        backend=backend if "." in backend else spelling.normal(backend),
+        model=model,
+        options=runtime_options(backend, runtime, options or {}),
+        requested=requested,
+        eligible=runtime.ELIGIBLE,
+        not_eligible_because=None if runtime.ELIGIBLE else f"the backend '{backend}' runs no real model",
+    )
+    for step in steps:
+        variant = _optimization(step.name).apply(variant, runtime, step.parameters)
+    return replace(variant, options=runtime_options(backend, runtime, variant.options))
+
+
+def runtime_options(name: str, backend: Backend, given: Mapping[str, str]) -> dict[str, str]:
+    """Returns a value for each of a backend's options, its default where none is given; raises UsageError."""
+    for option, value in given.items():
+        if option not in backend.OPTIONS:
+            raise spelling.unknown(f"option of the backend {name}:", option, backend.OPTIONS)
+        _check_value(f"option {option} of the backend {name}", value, backend.OPTIONS[option])
+    return {
+        option: given.get(option, str(allowed) if isinstance(allowed, int) else allowed[0])
+        for option, allowed in backend.OPTIONS.items()
+    }
+
+
+def _optimization(name: str) -> Optimization:
+    return cast(Optimization, plugins.load(PACKAGE, KIND, name))
+
+
+def _parse_step(text: str) -> Step:
+    name, colon, rest = (part.strip() for part in text.partition(":"))
+    if not name or (colon and not rest):
+        raise UsageError(f"The recipe's step '{text}' is not complete: write name, or name:value,parameter=value.")
+    optimization = _optimization(name)
+    parameters: dict[str, str] = {}
+    for word in rest.split(",") if rest else ():
+        parameter, value = _parse_parameter(word, optimization.MAIN)
+        if parameter in parameters:
+            raise UsageError(f"The recipe's step '{text}' gives {parameter} twice.")
+        _check_parameter(name, optimization, parameter, value)
+        parameters[parameter] = value
+    return Step(spelling.normal(name), parameters)
+
+
+def _parse_parameter(word: str, main: str) -> tuple[str, str]:
+    before, equals, after = word.partition("=")
+    return (before.strip(), after.strip()) if equals else (main, before.strip())
+
+
+def _check_parameter(name: str, optimization: Optimization, parameter: str, value: str) -> None:
+    if parameter not in optimization.PARAMETERS:
+        raise spelling.unknown(f"parameter of {name}:", parameter, optimization.PARAMETERS)
+    _check_value(f"{parameter} of {name}", value, optimization.PARAMETERS[parameter])
+
+
+def _check_value(what: str, value: str, allowed: tuple[str, ...] | int) -> None:
+    if isinstance(allowed, int):
+        if not (value.isascii() and value.isdigit()):
+            raise UsageError(f"The {what} is a whole number from 0 up, not '{value}'.")
+    elif value not in allowed:
+        raise UsageError(f"The {what} cannot be '{value}'. Allowed: {', '.join(allowed)}.")
+
+
+def _canonical_step(step: Step) -> str:
+    main = _optimization(step.name).MAIN
+    words = [step.parameters[main]] if main in step.parameters else []
+    words += [f"{name}={value}" for name, value in sorted(step.parameters.items()) if name != main]
+    return f"{step.name}:{','.join(words)}" if words else step.name

@@ -1,0 +1,95 @@
+"""What is run: a model on a backend with its options, as asked for (Variant) and as resolved here (Serving)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import UsageError
+from common.files import digest_of
+from reference_models.base import Model
+
+
+@dataclass(frozen=True)
+class Requested:
+    """How a variant is to be served; None, or the device "auto", leaves the choice to the search."""
+
+    batch: int | None = None
+    max_wait_us: int | None = None
+    sessions: int | None = None
+    threads: int | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a variant is served: what every `auto` became on this machine. `threads` is for one session."""
+
+    batch: int
+    max_wait_us: int
+    sessions: int
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model on a backend with its runtime options and the serving that was requested."""
+
+    workload: str
+    recipe: str
+    backend: str
+    model: Model
+    options: Mapping[str, str]
+    requested: Requested
+    eligible: bool
+    not_eligible_because: str | None
+
+    @property
+    def id(self) -> str:
+        """Returns 16 hexadecimal digits of the digest of all that names the variant: contents, never paths."""
+        return digest_of(self._identity())[:16]
+
+    def record(self) -> dict[str, Any]:
+        """Returns the variant as JSON-like values, as it stands in a run's record."""
+        return {
+            **self._identity(),
+            "id": self.id,
+            "eligible": self.eligible,
+            "not_eligible_because": self.not_eligible_because,
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "workload": self.workload,
+            "recipe": self.recipe,
+            "backend": self.backend,
+            "model": {"format": self.model.format, "sha256": self.model.sha256, "chain": list(self.model.chain)},
+            "options": dict(self.options),
+            "requested": asdict(self.requested),
+        }
+
+
+def from_record(record: Mapping[str, Any], model_path: Path) -> Variant:
+    """Returns the variant of a record; raises UsageError where the record is incomplete or not that of its id."""
+    try:
+        model = record["model"]
+        variant = Variant(
+            workload=record["workload"],
+            recipe=record["recipe"],
+            backend=record["backend"],
+            model=Model(model["format"], model_path, model["sha256"], tuple(model["chain"])),
+            options=dict(record["options"]),
+            requested=Requested(**record["requested"]),
+            eligible=record["eligible"],
+            not_eligible_because=record["not_eligible_because"],
+        )
+        given = record["id"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"This is no record of a variant: {error!r}. Use one that a run has written.") from error
+    if given != variant.id:
+        raise UsageError(
+            f"The record of variant {given} was altered: what it holds is variant {variant.id}. "
+            "Use it as the run has written it."
+        )
+    return variant
