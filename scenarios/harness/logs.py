@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from common.errors import TandemError
+from common.errors import RunFailed
 
 DETAIL = "mlperf_log_detail.txt"
 SUMMARY = "mlperf_log_summary.txt"
@@ -35,7 +35,7 @@ SUMMARY_VALIDITY = re.compile(r"^Result is : (\w+)$", re.MULTILINE)
 POWER_TIME = "%m-%d-%Y %H:%M:%S.%f"
 
 
-class LogError(TandemError):
+class LogError(RunFailed):
     """A log of LoadGen's is not there, is cut off, or is no log."""
 
 
@@ -134,10 +134,7 @@ class RunResult:
 
     def number(self, key: str) -> float | None:
         """Returns a value that is a finite number, else None; whole numbers stay exact."""
-        value = self.values.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return None
-        return value
+        return finite(self.values.get(key))
 
     def group(self, prefix: str) -> dict[str, Any]:
         """Returns the values whose key starts with `prefix`, without it: "effective_", "requested_", "generated_"."""
@@ -153,6 +150,14 @@ class Entry(NamedTuple):
     value: Any
     is_error: bool
     is_warning: bool
+
+
+def finite(value: Any) -> float | None:
+    """Returns a finite number that fits 64 bits, else None; true and false are no numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # A whole number of any length is valid JSON, and most arithmetic on it would raise.
+    return value if (abs(value) < 2**64 if isinstance(value, int) else math.isfinite(value)) else None
 
 
 def read(folder: Path) -> RunResult:

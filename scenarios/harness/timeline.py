@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import TandemError
+from common.errors import RunFailed
 from common.files import atomic_file
 
 FILE = "timeline.npz"
@@ -24,7 +24,7 @@ Int64 = NDArray[np.int64]
 MOST_SAMPLES = 2**31
 
 
-class TimelineError(TandemError):
+class TimelineError(RunFailed):
     """A timeline is not there or is no timeline."""
 
 

@@ -1,0 +1,149 @@
+"""One run's folder: the manifest over its files, and what they say, frozen.
+
+A folder without a manifest is no run. Whatever else is wrong with one is kept in `problems` and `altered`, so that a
+damaged run can still be judged, and be told what is wrong with it. Nothing that evidence names is imported or opened.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from accuracy_scripts.answers import AnswerLog, read_log
+from common.errors import TandemError, UsageError
+from common.files import sha256_file, write_json
+from scenarios.harness import logs, timeline
+from scenarios.harness.logs import RunResult
+from scenarios.harness.timeline import Timeline
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+RECORD = "run.json"
+ENVIRONMENT = "environment.json"
+PREPARATION = "preparation.json"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one run left behind.
+
+    `record`, `environment` and `preparation` are empty where their file is missing or unreadable; `result`,
+    `answers` and `timeline` are None then. `problems` says what could not be read; `altered` names each file that
+    is not what the manifest says, and how.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    preparation: Mapping[str, Any]
+    result: RunResult | None
+    answers: AnswerLog | None
+    timeline: Timeline | None
+    problems: tuple[str, ...]
+    altered: tuple[str, ...]
+
+    def get(self, *path: str) -> Any:
+        """Returns what the record says under these keys, one inside the other, or None."""
+        return lookup(self.record, *path)
+
+    @property
+    def mode(self) -> str:
+        """performance, accuracy, or what else the record says."""
+        return str(self.get("mode"))
+
+    @property
+    def scenario(self) -> str:
+        """The scenario's name, as the record has it."""
+        return str(self.get("scenario"))
+
+
+def lookup(value: Any, *path: str) -> Any:
+    """Returns what stands under these keys, one inside the other, or None where one is missing."""
+    for key in path:
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def write_manifest(folder: Path) -> None:
+    """Writes the SHA-256 of every file of a run but the manifest itself; from then on the folder is a run."""
+    files = {name: sha256_file(folder / name) for name in _files(folder)}
+    write_json(folder / MANIFEST, {"schema": SCHEMA, "files": files})
+
+
+def check_manifest(folder: Path) -> tuple[str, ...]:
+    """Returns each file that is not what the manifest says, with how it differs; raises UsageError without manifest."""
+    _require_run(folder)
+    try:
+        listed = _read_json(folder / MANIFEST).get("files")
+    except TandemError as error:
+        return (str(error),)
+    if not isinstance(listed, dict):
+        return (f"{MANIFEST}: lists no files",)
+    found = set(_files(folder))
+    missing = [f"{name}: missing" for name in sorted(set(listed) - found)]
+    extra = [f"{name}: not in the manifest" for name in sorted(found - set(listed))]
+    altered = [f"{name}: altered" for name in sorted(found & set(listed)) if not _same(folder / name, listed[name])]
+    return (*altered, *missing, *extra)
+
+
+def read(folder: Path) -> Evidence:
+    """Returns a run's evidence; raises UsageError for a folder that is no run."""
+    altered = check_manifest(folder)
+    problems: list[str] = []
+
+    def attempt(reader: Any, path: Path, otherwise: Any) -> Any:
+        try:
+            return reader(path)
+        except TandemError as error:
+            problems.append(str(error))
+            return otherwise
+
+    record = attempt(_read_json, folder / RECORD, {})
+    return Evidence(
+        folder=folder,
+        record=record,
+        environment=attempt(_read_json, folder / ENVIRONMENT, {}),
+        preparation=attempt(_read_json, folder / PREPARATION, {}),
+        result=attempt(logs.read, folder, None),
+        answers=attempt(read_log, folder / logs.ANSWERS, None),
+        timeline=attempt(Timeline.load, folder / timeline.FILE, None),
+        problems=tuple(problems),
+        altered=altered,
+    )
+
+
+def _require_run(folder: Path) -> None:
+    if (folder / MANIFEST).is_file():
+        return
+    inside = [name for name in ("performance", "accuracy") if (folder / name / MANIFEST).is_file()]
+    hint = f" Its runs are inside: {', '.join(str(folder / name) for name in inside)}." if inside else ""
+    what = f"holds no {MANIFEST}" if folder.is_dir() else "is no folder"
+    raise UsageError(f"{folder} is no run: it {what}.{hint}")
+
+
+def _files(folder: Path) -> list[str]:
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
+
+
+def _same(path: Path, digest: Any) -> bool:
+    # A link could point to anything, and to something else tomorrow.
+    return not path.is_symlink() and path.is_file() and sha256_file(path) == digest
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Returns a file's object; raises TandemError where it is missing, no object, or of another schema."""
+
+    def refuse(name: str) -> NoReturn:
+        raise ValueError(f"it holds {name}")
+
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        raise TandemError(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        raise TandemError(f"{path.name} cannot be read: it is no object of schema {SCHEMA}.")
+    return value

@@ -1,0 +1,183 @@
+"""settings: what LoadGen says it used is what the profile's rules file in our own source says."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scenarios.base import SAMPLED_ANSWERS, LoadRules
+from scenarios.harness.logs import RunResult, finite
+from suite.evidence import Evidence
+from suite.law.base import LOADGEN_MODES, LOADGEN_NAMES, Check, Facts, Pair, judged, whole
+
+NAME = "settings"
+
+Test = Callable[[Any], bool]
+Demand = tuple[str, Test]
+
+
+def check(pair: Pair) -> Check:
+    """Judges both runs' settings; durations, counts and load are a performance run's alone."""
+    faults = [f"{mode} run: {fault}" for mode, run in pair.runs for fault in faults_of(pair, mode, run)]
+    return judged(NAME, faults, f"as the {pair.rules.profile} profile demands")
+
+
+def faults_of(pair: Pair, mode: str, run: Evidence) -> list[str]:
+    """Returns what is wrong with one run's settings."""
+    rules = pair.load_rules(run)
+    if run.get("profile") != pair.rules.profile:
+        return [f"made in profile {run.get('profile')!r}, judged by '{pair.rules.profile}'"]
+    if rules is None:
+        return [f"the rules know no scenario {run.scenario!r} on {pair.facts.dataset}"]
+    if run.result is None:
+        return ["LoadGen's log cannot be read"]
+    result = run.result
+    demanded = _always(run, mode, rules, pair.facts)
+    if mode == "performance":
+        demanded |= _load(run.scenario, rules) | _sampling(run)
+    return _unmet(result.values, demanded) + _unknown(result) + _library(result, rules, mode) + _audit(result)
+
+
+def _always(run: Evidence, mode: str, rules: LoadRules, facts: Facts) -> dict[str, Demand]:
+    """Returns what holds in both modes, by LoadGen's key."""
+    exactly = {
+        "effective_scenario": LOADGEN_NAMES[run.scenario],
+        "effective_test_mode": LOADGEN_MODES[mode],
+        "effective_qsl_rng_seed": rules.qsl_rng_seed,
+        "effective_sample_index_rng_seed": rules.sample_index_rng_seed,
+        "effective_schedule_rng_seed": rules.schedule_rng_seed,
+        "effective_performance_sample_count": rules.performance_sample_count,
+        "effective_accuracy_sample_count": facts.total,
+        "effective_performance_issue_same": False,
+        "effective_performance_issue_same_index": 0,
+        "effective_performance_issue_unique": False,
+        "effective_sample_concatenate_permutation": False,
+        "effective_print_timestamps": False,
+        "effective_max_duration_ms": 0,
+        "effective_max_query_count": 0,
+        "effective_max_async_queries": 0 if run.scenario == "server" else 1,
+        "qsl_reported_total_count": facts.total,
+    }
+    if run.scenario == "server":
+        exactly |= {"requested_server_num_issue_query_threads": 0, "requested_server_max_async_queries": 0}
+    return {key: _exactly(value) for key, value in exactly.items()}
+
+
+def _load(scenario: str, rules: LoadRules) -> dict[str, Demand]:
+    """Returns what a performance run's load must be, by LoadGen's key."""
+    duration, least = rules.min_duration_ms, rules.min_query_count
+    demanded = {"effective_min_duration_ms": _least(duration), "effective_target_qps": _load_hint()}
+    if scenario == "offline":
+        # LoadGen has one query here, and its size is what matters; 99th percentile and target duration mean nothing.
+        return demanded | {
+            "effective_min_query_count": _exactly(1),
+            "effective_min_sample_count": _least(least),
+            "effective_samples_per_query": _least(least),
+            "effective_target_latency_ns": _exactly(0),
+            "generated_query_count": _exactly(1),
+            "generated_samples_per_query": _least(least),
+        }
+    limit = 0 if rules.target_latency_ms is None else round(rules.target_latency_ms * 1e6)
+    return demanded | {
+        "effective_min_query_count": _least(least),
+        "effective_min_sample_count": _least(least * rules.samples_per_query),
+        "effective_samples_per_query": _exactly(rules.samples_per_query),
+        "effective_target_duration_ms": _least(duration),
+        "effective_target_latency_ns": _exactly(limit),
+        "effective_target_latency_percentile": _exactly(rules.target_latency_percentile),
+        "generated_query_count": _least(least),
+        "generated_samples_per_query": _exactly(rules.samples_per_query),
+        "generated_query_duration": _least(duration * 1_000_000),
+    }
+
+
+def _sampling(run: Evidence) -> dict[str, Demand]:
+    """Returns how a performance run's answers must be sampled: as many as MLPerf does, by the run's own seed."""
+    return {
+        "effective_accuracy_log_sampling_target": _exactly(SAMPLED_ANSWERS),
+        "effective_accuracy_log_rng_seed": _exactly(whole(run.get("accuracy_log_rng_seed"))),
+    }
+
+
+def _exactly(wanted: Any) -> Demand:
+    # False equals 0 in Python, and neither may stand for the other; nothing equals a value that the record lacks.
+    same_type = bool if isinstance(wanted, bool) else str if isinstance(wanted, str) else (int, float)
+
+    def test(found: Any) -> bool:
+        if wanted is None or isinstance(found, bool) != isinstance(wanted, bool):
+            return False
+        return isinstance(found, same_type) and bool(found == wanted)
+
+    return f"exactly {wanted}", test
+
+
+def _least(wanted: int) -> Demand:
+    def test(found: Any) -> bool:
+        number = whole(found)
+        return number is not None and number >= wanted
+
+    return f"at least {wanted}", test
+
+
+def _load_hint() -> Demand:
+    return "a number above 0", lambda found: (finite(found) or 0) > 0
+
+
+def _unmet(values: Mapping[str, Any], demanded: Mapping[str, Demand]) -> list[str]:
+    return [
+        f"{key} is {values[key]!r}, not {what}" if key in values else f"{key} is missing"
+        for key, (what, test) in demanded.items()
+        if key not in values or not test(values[key])
+    ]
+
+
+# What the rules leave free, or what means nothing in some scenario or mode.
+FREE = frozenset(
+    {
+        "accuracy_log_probability",
+        "accuracy_log_rng_seed",
+        "accuracy_log_sampling_target",
+        "min_duration_ms",
+        "min_query_count",
+        "min_sample_count",
+        "samples_per_query",
+        "target_duration_ms",
+        "target_latency_ns",
+        "target_latency_percentile",
+        "target_qps",
+    }
+)
+JUDGED = frozenset(
+    {
+        "accuracy_sample_count",
+        "max_async_queries",
+        "max_duration_ms",
+        "max_query_count",
+        "performance_issue_same",
+        "performance_issue_same_index",
+        "performance_issue_unique",
+        "performance_sample_count",
+        "print_timestamps",
+        "qsl_rng_seed",
+        "sample_concatenate_permutation",
+        "sample_index_rng_seed",
+        "scenario",
+        "schedule_rng_seed",
+        "test_mode",
+    }
+)
+
+
+def _unknown(result: RunResult) -> list[str]:
+    """Names settings that LoadGen used and that these rules know nothing of, such as token latencies."""
+    unknown = sorted(set(result.group("effective_")) - FREE - JUDGED)
+    return [f"effective_{key} is a setting that the law does not know" for key in unknown]
+
+
+def _library(result: RunResult, rules: LoadRules, mode: str) -> list[str]:
+    """Names a performance run that did not load the samples which it says; LoadGen cuts to the dataset silently."""
+    if mode != "performance" or result.loaded_sets == (rules.performance_sample_count,):
+        return []
+    return [f"loaded_qsl_set has {list(result.loaded_sets)} samples, not {rules.performance_sample_count}"]
+
+
+def _audit(result: RunResult) -> list[str]:
+    return [f"an audit file was obeyed: {warning}" for warning in result.warnings if "audit" in warning.lower()]

@@ -1,0 +1,59 @@
+"""Scores an accuracy run again, from its log and its workload's labels.
+
+    python -m suite.score RESULTS/accuracy
+
+Exit codes: 0 the target is met, 1 it is not, or the evidence is damaged, 2 no such evidence.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from common.errors import UsageError
+from common.files import canonical_json
+from common.flags import new_flags, run
+from suite.evidence import read
+from suite.law import complete, finished
+from suite.verdict import facts_for
+
+FLAGS = new_flags()
+JSON = flags.DEFINE_bool("json", False, "print one JSON object", flag_values=FLAGS)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", "", "folder of the dataset's files (default: $TANDEM_DATA, else the cache)", flag_values=FLAGS
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the score."""
+    if len(arguments) != 1:
+        raise UsageError("suite.score wants one folder: an accuracy run's.")
+    evidence = read(Path(arguments[0]))
+    if evidence.mode != "accuracy":
+        raise UsageError(f"{evidence.folder} is a run of mode {evidence.mode}; give an accuracy run.")
+    facts = facts_for(evidence, DATA_DIR.value)
+    metrics = complete.metrics_of(evidence, facts)
+    faults = [*evidence.altered, *finished.faults_of(evidence)]
+    met = metrics[facts.metric] >= facts.target
+    if JSON.value:
+        record = {
+            "schema": 1,
+            "workload": facts.workload,
+            "metrics": dict(metrics),
+            "target_percent": facts.target,
+            "met": met,
+            "faults": faults,
+        }
+        print(canonical_json(record), end="")
+    else:
+        interval = (
+            f" (95 % interval {metrics['low_95']:.3f} to {metrics['high_95']:.3f} %)" if "low_95" in metrics else ""
+        )
+        print(f"{facts.metric} {metrics[facts.metric]:.3f} %{interval} of {facts.total} samples")
+        print(f"target {facts.target:.3f} %: {'met' if met else 'not met'}")
+        print(*(f"damaged: {fault}" for fault in faults), sep="\n", end="\n" if faults else "")
+    return 0 if met and not faults else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, FLAGS, arguments="ACCURACY"))

@@ -1,0 +1,262 @@
+"""Judges whether a throughput counts: a pure function of a performance run, an accuracy run and the round's rules.
+
+    python -m suite.verdict RESULTS/performance RESULTS/accuracy
+
+Both folders may also be given as the one that holds them. Exit codes: 0 it counts, 1 it does not, 2 no such evidence.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from absl import flags
+
+from common.errors import TandemError, UsageError
+from common.files import canonical_json
+from common.flags import new_flags, run
+from reference_models.base import Dataset, Workload
+from scenarios.harness.logs import finite
+from suite import plugins, rules
+from suite.evidence import Evidence, lookup, read
+from suite.law import answers, complete, drain, eligible, finished, manifest, memory, settings, together, valid
+from suite.law.base import Check, Facts, Pair, Rule, judged
+from suite.law.drain import Counted
+from suite.rules import Rules
+
+FLAGS = new_flags()
+JSON = flags.DEFINE_bool("json", False, "print one JSON object", flag_values=FLAGS)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", "", "folder of the dataset's files (default: $TANDEM_DATA, else the cache)", flag_values=FLAGS
+)
+
+SCHEMA = 1
+
+CHECKS: Mapping[str, Rule] = {
+    manifest.NAME: manifest.check,
+    settings.NAME: settings.check,
+    eligible.NAME: eligible.check,
+    finished.NAME: finished.check,
+    valid.NAME: valid.check,
+    complete.NAME: complete.check,
+    together.NAME: together.check,
+    answers.NAME: answers.check,
+    memory.NAME: memory.check,
+    drain.NAME: drain.check,
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The checks with their details, notes that fail nothing, and the figure that counts if they all hold."""
+
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+    counted: Counted | None
+    profile: str
+    submittable: bool
+
+    @property
+    def counts(self) -> bool:
+        """Whether something was checked, and all of it holds."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The codes of the checks that do not hold."""
+        return tuple(check.name for check in self.checks if not check.passed)
+
+    @property
+    def closing(self) -> str:
+        """The verdict in one line."""
+        if not self.counts:
+            return f"does not count: {', '.join(self.failed) or 'nothing was checked'}"
+        return "counts" if self.submittable else f"counts ({self.profile} profile: not submittable)"
+
+    def record(self) -> dict[str, Any]:
+        """Returns the verdict as JSON-like values."""
+        return {
+            "schema": SCHEMA,
+            "counts": self.counts,
+            "submittable": self.counts and self.submittable,
+            "profile": self.profile,
+            "closing": self.closing,
+            "checks": [asdict(check) for check in self.checks],
+            "notes": list(self.notes),
+            "metric": None if self.counted is None else self.counted._asdict(),
+        }
+
+    def lines(self) -> list[str]:
+        """Returns the verdict for people: one line a check, the notes, and the closing line."""
+        width = max((len(check.name) for check in self.checks), default=0)
+        return [
+            *(f"{'pass' if check.passed else 'FAIL'}  {check.name:<{width}}  {check.detail}" for check in self.checks),
+            *(f"note  {note}" for note in self.notes),
+            self.closing,
+        ]
+
+
+def judge(
+    performance: Evidence,
+    accuracy: Evidence,
+    profile: Rules,
+    facts: Facts,
+    *,
+    checks: Mapping[str, Rule] = CHECKS,
+    attempts: Sequence[float] = (),
+) -> Verdict:
+    """Returns the verdict on two runs. `attempts` are the figures of all attempts at the same, this one included."""
+    pair = Pair(performance, accuracy, profile, facts)
+    return Verdict(
+        checks=tuple(_apply(name, rule, pair) for name, rule in checks.items()),
+        notes=tuple(_notes(pair, attempts)),
+        counted=drain.counted_of(performance),
+        profile=profile.profile,
+        submittable=profile.submittable,
+    )
+
+
+def judge_single(evidence: Evidence, profile: Rules, facts: Facts) -> Verdict:
+    """Returns the verdict on one run alone: settings, finished and valid, or finished and complete; no law of pairs."""
+    pair = Pair(evidence, evidence, profile, facts)
+
+    def settled(pair: Pair) -> Check:
+        faults = settings.faults_of(pair, "performance", evidence)
+        return judged(settings.NAME, faults, f"as the {profile.profile} profile demands")
+
+    def ended(pair: Pair) -> Check:
+        samples = evidence.get("sut", "samples_completed")
+        return judged(finished.NAME, finished.faults_of(evidence), f"no error; {samples} samples")
+
+    checks: dict[str, Rule]
+    if evidence.mode == "accuracy":
+        checks = {finished.NAME: ended, complete.NAME: complete.check}
+    else:
+        checks = {settings.NAME: settled, finished.NAME: ended, valid.NAME: valid.check}
+    return Verdict(
+        checks=tuple(_apply(name, rule, pair) for name, rule in checks.items()),
+        notes=tuple(_single_notes(evidence, profile)),
+        counted=drain.counted_of(evidence) if evidence.mode == "performance" else None,
+        profile=profile.profile,
+        submittable=profile.submittable,
+    )
+
+
+def facts_of(workload: Workload, dataset: Dataset) -> Facts:
+    """Returns what the law must know of a workload."""
+    return Facts(
+        workload=workload.name,
+        dataset=workload.dataset_name,
+        dataset_sha256=dataset.digest,
+        preprocessing=dataset.preprocessing,
+        truth=dataset.truth(),
+        score=workload.score,
+        metric=workload.metric,
+        quality=workload.quality,
+        target=workload.target,
+        payload_dtype=workload.payload_dtype,
+    )
+
+
+def facts_for(evidence: Evidence, data_dir: str) -> Facts:
+    """Returns the facts of the workload that evidence names; raises UsageError for one that the source lacks.
+
+    Evidence may come from anywhere, so a workload from outside the tree, which would have to be imported, is refused.
+    """
+    name = str(evidence.get("workload", "name"))
+    if "." in name:
+        raise UsageError(f"{evidence.folder} is of the workload '{name}', which is none of this source's.")
+    workload = plugins.workload(name)
+    return facts_of(workload, workload.open_dataset(data_folder(data_dir, workload.dataset_name)))
+
+
+def data_folder(given: str, dataset: str) -> Path:
+    """Returns the folder of a dataset's files: what was given, else the environment's where it is, else the cache's."""
+    if given:
+        return Path(given)
+    files = plugins.load("reference_models.datasets", "dataset", dataset).FILES["test"]
+    environment = os.environ.get("TANDEM_DATA", "")
+    if environment and any((Path(environment) / f"{file.name}{end}").exists() for file in files for end in ("", ".gz")):
+        return Path(environment)
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
+    return Path(os.environ.get("TANDEM_CACHE") or user_cache) / "data" / dataset
+
+
+def rules_for(evidence: Evidence) -> Rules:
+    """Returns the rules, of our own source, of the profile that evidence names; raises UsageError for an unknown one."""
+    return rules.load(str(evidence.get("profile")))
+
+
+def _apply(name: str, rule: Rule, pair: Pair) -> Check:
+    try:
+        return rule(pair)
+    except TandemError as error:
+        return Check(name, False, str(error))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # Evidence is not trusted to be well formed, and what cannot be judged does not count.
+        return Check(name, False, f"cannot be judged: {type(error).__name__}: {error}")
+
+
+def _notes(pair: Pair, attempts: Sequence[float]) -> list[str]:
+    notes = _single_notes(pair.performance, pair.rules)
+    notes += [note for note in _single_notes(pair.accuracy, pair.rules) if note not in notes]
+    notes += _near_target(pair)
+    if len(attempts) > 1:
+        middle = median(attempts)
+        spread = (max(attempts) - min(attempts)) / middle if middle else 0.0
+        notes.append(
+            f"{len(attempts)} attempts: from {min(attempts):,.1f} to {max(attempts):,.1f}, median {middle:,.1f}; "
+            f"they lie {spread:.0%} apart"
+        )
+    return notes
+
+
+def _single_notes(evidence: Evidence, profile: Rules) -> list[str]:
+    notes = [] if profile.submittable else [f"{profile.profile} profile: not submittable"]
+    recorded = evidence.get("rules_sha256")
+    if recorded is not None and recorded != profile.digest:
+        notes.append(f"the rules of profile '{profile.profile}' have changed since the {evidence.mode} run")
+    load = finite(evidence.environment.get("load_average_1min"))
+    cores = finite(lookup(evidence.environment, "fingerprint", "cores"))
+    if load is not None and cores is not None and load > cores:
+        notes.append(
+            f"the machine was busy when the {evidence.mode} run began: "
+            f"load average {load:.1f} on {cores} cores; repeat it on an idle one"
+        )
+    return notes
+
+
+def _near_target(pair: Pair) -> list[str]:
+    try:
+        metrics = complete.metrics_of(pair.accuracy, pair.facts)
+    except TandemError:
+        return []
+    low, high = finite(metrics.get("low_95")), finite(metrics.get("high_95"))
+    if low is None or high is None or not low <= pair.facts.target <= high:
+        return []
+    return [
+        f"{pair.facts.metric} is too near its target for {pair.facts.total} samples to tell: "
+        f"95 % interval {low:.3f} to {high:.3f} %, target {pair.facts.target:.3f} %"
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the verdict on the two runs."""
+    folders = [Path(argument) for argument in arguments]
+    if len(folders) == 1:
+        folders = [folders[0] / "performance", folders[0] / "accuracy"]
+    if len(folders) != 2:
+        raise UsageError("suite.verdict wants two folders: a performance run's and an accuracy run's.")
+    performance, accuracy = (read(folder) for folder in folders)
+    verdict = judge(performance, accuracy, rules_for(performance), facts_for(performance, DATA_DIR.value))
+    print(
+        canonical_json(verdict.record()) if JSON.value else "\n".join(verdict.lines()), end="" if JSON.value else "\n"
+    )
+    return 0 if verdict.counts else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, FLAGS, arguments="PERFORMANCE ACCURACY"))
