@@ -1,0 +1,113 @@
+"""One LoadGen test, from settings to logs. LoadGen keeps global state: at most one test a process."""
+
+import gc
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlperf_loadgen
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import RunFailed
+from reference_models.base import Dataset
+from scenarios.harness.sut import SystemUnderTest
+
+# The interpreter's default of 5 ms lets one busy thread hold up LoadGen's own for longer than a Server limit.
+SWITCH_INTERVAL_S = 5e-4
+
+# LoadGen obeys a file of this name in the working directory; naming one that cannot exist keeps it from doing so.
+NO_AUDIT_FILE = "/dev/null/audit.config"
+
+
+def version() -> str:
+    """Returns the version of the LoadGen package."""
+    from importlib.metadata import version as package_version
+
+    return package_version("mlcommons-loadgen")
+
+
+def complete(ids: list[int], payload: NDArray[Any] | None) -> None:
+    """Completes samples with their rows of `payload`, or empty. LoadGen copies the bytes before this returns."""
+    if payload is None:
+        responses = [mlperf_loadgen.QuerySampleResponse(number, 0, 0) for number in ids]
+    else:
+        rows = np.ascontiguousarray(payload)
+        size = rows.nbytes // len(ids)
+        start = rows.ctypes.data
+        responses = [
+            mlperf_loadgen.QuerySampleResponse(number, address, size)
+            for number, address in zip(ids, range(start, start + rows.nbytes, size), strict=True)
+        ]
+    mlperf_loadgen.QuerySamplesComplete(responses)
+
+
+def _settings(values: Mapping[str, Any], mode: str) -> Any:
+    settings = mlperf_loadgen.TestSettings()
+    for name, value in values.items():
+        if name == "scenario":
+            value = getattr(mlperf_loadgen.TestScenario, value)
+        if not hasattr(settings, name):
+            raise RunFailed(f"This LoadGen ({version()}) has no setting '{name}'.")
+        setattr(settings, name, value)
+    settings.mode = {
+        "performance": mlperf_loadgen.TestMode.PerformanceOnly,
+        "accuracy": mlperf_loadgen.TestMode.AccuracyOnly,
+    }[mode]
+    return settings
+
+
+def _log_settings(folder: Path) -> Any:
+    output = mlperf_loadgen.LogOutputSettings()
+    output.outdir = str(folder)
+    output.copy_summary_to_stdout = False
+    log = mlperf_loadgen.LogSettings()
+    log.log_output = output
+    # A trace takes 270 MB a million samples and more than doubles the time.
+    log.enable_trace = False
+    return log
+
+
+def _guarded(action: Callable[..., None], sut: SystemUnderTest) -> Callable[..., None]:
+    """Returns a callback that keeps an exception as a fault: one that reached LoadGen would abort the process."""
+
+    def callback(*arguments: Any) -> None:
+        try:
+            action(*arguments)
+        except Exception as error:  # nothing may leave a callback
+            sut.record_fault("exception", f"{type(error).__name__}: {error}")
+
+    return callback
+
+
+def run_test(
+    sut: SystemUnderTest,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    mode: str,
+    performance_samples: int,
+    folder: Path,
+) -> None:
+    """Runs one test and leaves LoadGen's logs in `folder`, which must exist.
+
+    `settings` are LoadGen's TestSettings by name, with the scenario's name; raises RunFailed when LoadGen knows one
+    of them not. Returns when LoadGen has ended; whether the test is any good stands in the logs and in `sut.faults`.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    test_settings = _settings(settings, mode)
+    handle = mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush)
+    library = mlperf_loadgen.ConstructQSL(
+        dataset.total,
+        performance_samples,
+        _guarded(lambda indices: dataset.load(indices), sut),
+        # Samples of the next set are not resident before they are loaded, so there is nothing to gain by forgetting.
+        lambda indices: None,
+    )
+    # A collection of a large heap stops every thread for longer than a query may take.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    mlperf_loadgen.StartTestWithLogSettings(handle, library, test_settings, _log_settings(folder), NO_AUDIT_FILE)
+    mlperf_loadgen.DestroyQSL(library)
+    mlperf_loadgen.DestroyFastSUT(handle)

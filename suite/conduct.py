@@ -1,0 +1,194 @@
+"""Runs one LoadGen test from a plan, and leaves its evidence whatever happens."""
+
+import contextlib
+import secrets
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import RunFailed, UsageError
+from common.files import write_json
+from reference_models.base import Workload
+from scenarios.base import SAMPLED_ANSWERS, LoadRules, Scenario, test_settings
+from scenarios.harness import logs
+from suite import environment, launch, memory, store
+from suite.evidence import write_manifest
+from suite.plan import Plan
+from suite.progress import shown
+from suite.variant import Serving, Variant
+
+# Beside --stall-timeout: LoadGen says nothing while it generates (about 1 µs a query) and between Server's arrivals.
+GENERATION_S_PER_QUERY = 3e-6
+ARRIVAL_GAPS = 30
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A plan with everything that had to be found out before a test can start."""
+
+    plan: Plan
+    workload: Workload
+    dataset_digest: str
+    preprocessing: str
+    scenario: Scenario
+    rules: LoadRules
+    rules_digest: str
+    variant: Variant
+    subject: dict[str, Any]
+    serving: Serving
+    preparation: dict[str, Any]
+    hint: float | None
+    hint_source: str
+    backend_version: str
+    source_sha256: str
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user ended the run; its record is on disk."""
+
+
+def run(ready: Ready, mode: str, result: Path) -> Path:
+    """Runs one test and returns its folder. The record says finished, failed or interrupted.
+
+    Raises UsageError for a run that would not fit in memory, before anything is written; Interrupted after Ctrl-C.
+    """
+    hint = ready.hint if ready.hint is not None else _idle_hint(ready.scenario)
+    if mode == "performance":
+        predicted = memory.check(ready.scenario, ready.rules, hint, environment.available_memory())
+    else:
+        predicted = 0
+    folder = store.new_run(result, mode)
+    seed = secrets.randbits(63)
+    record = _record(ready, mode, hint, seed, predicted)
+    interrupted = False
+    try:
+        store.write_record(folder, record)
+        write_json(folder / "environment.json", environment.environment(ready.serving.device))
+        write_json(folder / "preparation.json", ready.preparation)
+        record.update(_test(ready, mode, hint, seed, folder))
+    except KeyboardInterrupt:
+        record.update(state="interrupted", reason="The run was interrupted.")
+        interrupted = True
+    except (RunFailed, UsageError, OSError) as error:
+        record.update(state="failed", reason=_sentence(error))
+    with _undisturbed():
+        _close(folder, record)
+    if interrupted:
+        raise Interrupted
+    return folder
+
+
+def _idle_hint(scenario: Scenario) -> float:
+    """Returns a hint for an accuracy run, which LoadGen paces by nothing but the answers."""
+    return 1e6 if scenario.HINT_UNIT == "ns" else 1000.0
+
+
+def _test(ready: Ready, mode: str, hint: float, seed: int, folder: Path) -> dict[str, Any]:
+    """Runs the test's process and returns what the record must say of it."""
+    expected = ready.scenario.generated(ready.rules, hint)
+    settings = test_settings(ready.scenario, ready.rules, hint, seed)
+    if ready.plan.scenario == "server":
+        settings["server_coalesce_queries"] = ready.plan.coalesce_queries
+    job = {
+        "subject": ready.subject,
+        "serving": ready.serving.__dict__,
+        "folder": str(folder.resolve()),
+        "mode": mode,
+        "inline": ready.scenario.INLINE,
+        "settings": settings,
+        "performance_samples": ready.rules.performance_sample_count,
+        "expected_samples": expected.expected_samples if mode == "performance" else 0,
+        "save_outputs": ready.plan.save_outputs and mode == "accuracy",
+    }
+    with shown(f"{ready.plan.scenario} {mode} run") as watch:
+        seen = launch.call(
+            "test",
+            job,
+            log=folder / "worker.log",
+            stall_timeout_s=ready.plan.stall_timeout_s + _allowance(ready, mode, hint, expected.queries),
+            watch=watch,
+        )
+    sut = {key: seen[key] for key in ("samples_issued", "samples_completed", "faults")}
+    facts = {"sut": sut, "peak_rss_bytes": seen["peak_rss_bytes"], "loadgen_version": seen["loadgen_version"]}
+    if seen["faults"]:
+        fault = seen["faults"][0]
+        return {**facts, "state": "failed", "reason": f"The backend failed: {fault['detail'].rstrip('.')}."}
+    result = logs.read(folder)
+    if not result.finished:
+        return {**facts, "state": "failed", "reason": "LoadGen's logs have no end: the disk may be full."}
+    return {**facts, "state": "finished", "reason": None}
+
+
+def _allowance(ready: Ready, mode: str, hint: float, queries: int) -> float:
+    gaps = ARRIVAL_GAPS / hint if ready.plan.scenario == "server" and mode == "performance" else 0.0
+    return gaps + (GENERATION_S_PER_QUERY * queries if mode == "performance" else 0.0)
+
+
+def _record(ready: Ready, mode: str, hint: float, seed: int, predicted: int) -> dict[str, Any]:
+    """Returns the record as it stands before the test."""
+    plan, workload = ready.plan, ready.workload
+    return {
+        "schema": 1,
+        "state": "running",
+        "reason": None,
+        "mode": mode,
+        "scenario": plan.scenario,
+        "profile": plan.profile,
+        "started_at": store.now(),
+        "ended_at": None,
+        "asked": plan.record(),
+        "rules_sha256": ready.rules_digest,
+        "workload": {
+            "name": workload.name,
+            "dataset": workload.dataset_name,
+            "dataset_sha256": ready.dataset_digest,
+            "preprocessing": ready.preprocessing,
+            "metric": workload.metric,
+            "quality_percent": workload.quality,
+            "target_percent": workload.target,
+            "payload_dtype": workload.payload_dtype,
+        },
+        "variant": ready.variant.record(),
+        "serving": ready.serving.__dict__,
+        "backend": {"name": plan.backend, "version": ready.backend_version, "device": ready.serving.device},
+        "hint": {"value": hint, "unit": ready.scenario.HINT_UNIT, "source": ready.hint_source},
+        "coalesce_queries": {"value": plan.coalesce_queries, "source": plan.coalesce_source},
+        "source_sha256": ready.source_sha256,
+        "fingerprint": environment.fingerprint(ready.serving.device),
+        "accuracy_log_rng_seed": seed,
+        "accuracy_log_sampling_target": SAMPLED_ANSWERS,
+        "predicted_memory_bytes": predicted,
+    }
+
+
+def _close(folder: Path, record: dict[str, Any]) -> None:
+    """Writes the record and, last, the manifest: from then on the folder is a run."""
+    store.drop_ballast(folder)
+    record["ended_at"] = store.now()
+    try:
+        store.write_record(folder, record)
+        write_manifest(folder)
+    except OSError as error:
+        raise RunFailed(
+            f"The run's record could not be written to {folder} ({error.strerror or error}); "
+            f"it is {record['state']}: {record['reason'] or 'its evidence is incomplete'}"
+        ) from error
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"The run could not write its evidence: {error.strerror or error}."
+    return str(error)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Holds back Ctrl-C and SIGTERM while the record is written; that takes milliseconds."""
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

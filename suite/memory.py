@@ -1,0 +1,48 @@
+"""Predicts what LoadGen and the harness keep in memory for a performance run, and refuses what does not fit."""
+
+from typing import Final
+
+from common.errors import UsageError
+from scenarios.base import Generated, LoadRules, Scenario
+
+# Bytes, measured with LoadGen 6.0.17 on 64-bit Linux over 0.5 to 4 million queries (tools/bench_memory.py).
+PER_QUERY: Final = 269
+PER_GENERATED_SAMPLE: Final = 48
+# Where samples come one query at a time: the latency, the timeline, and the query while it waits.
+PER_ISSUED_SAMPLE: Final = 60
+# Where one query holds all samples: their ids and indices exist as Python lists at once.
+PER_LISTED_SAMPLE: Final = 122
+
+# The rest is for the model, the samples and the machine.
+USABLE_SHARE: Final = 0.8
+
+
+def predicted_bytes(generated: Generated) -> int:
+    """Returns what LoadGen and the harness will need beside the model and the samples."""
+    per_issued = PER_LISTED_SAMPLE if generated.queries == 1 else PER_ISSUED_SAMPLE
+    return (
+        PER_QUERY * generated.queries
+        + PER_GENERATED_SAMPLE * generated.samples
+        + per_issued * generated.expected_samples
+    )
+
+
+def check(scenario: Scenario, rules: LoadRules, hint: float, available_bytes: int) -> int:
+    """Returns the prediction; raises UsageError where it does not fit, with the settings that would."""
+    needed = predicted_bytes(scenario.generated(rules, hint))
+    room = int(USABLE_SHARE * available_bytes)
+    if needed <= room:
+        return needed
+    raise UsageError(
+        f"The run needs about {needed / 1e9:.1f} GB for LoadGen's queries, and {room / 1e9:.1f} GB can be used. "
+        f"It would fit with {_fitting(scenario, rules, hint, room)}, or with --profile quick."
+    )
+
+
+def _fitting(scenario: Scenario, rules: LoadRules, hint: float, room: int) -> str:
+    """Returns the flag with the load nearest to `hint` that fits."""
+    streams = scenario.HINT_UNIT == "ns"
+    factor = 2.0 if streams else 0.5
+    while predicted_bytes(scenario.generated(rules, hint)) > room and 1e-6 < hint < 1e15:
+        hint *= factor
+    return f"--expected-latency-ms {hint / 1e6:.3g}" if streams else f"--target-qps {hint:.3g}"

@@ -1,0 +1,206 @@
+"""What was asked, resolved: names and numbers only. Nothing runs before a plan has been checked."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import UsageError
+from common.names import normal, unknown
+from suite import plugins, recipes, rules, user_conf
+from suite.variant import Requested
+
+MODES = ("performance", "accuracy", "submission")
+MAX_BATCH = 1024  # scenarios.harness.sut has the reason; this module starts without numpy
+
+
+@dataclass(frozen=True)
+class Hint:
+    """A number that LoadGen must be told, and who said it: flag, user.conf, or measured (then value is None)."""
+
+    value: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One command, resolved. `hint` is in the scenario's own unit: samples/s, queries/s, or ns a query."""
+
+    workload: str
+    backend: str
+    scenario: str
+    mode: str
+    profile: str
+    recipe: str
+    options: dict[str, str]
+    requested: Requested
+    hint: Hint
+    coalesce_queries: bool
+    coalesce_source: str
+    data_dir: str
+    cache_dir: str
+    results_dir: str
+    stall_timeout_s: float
+    retries: int
+    save_outputs: bool
+
+    def record(self) -> dict[str, Any]:
+        """Returns the plan as JSON."""
+        return asdict(self)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The tests to run, in order."""
+        return ("performance", "accuracy") if self.mode == "submission" else (self.mode,)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command's words, before they are checked; None where nothing was said."""
+
+    workload: str
+    backend: str
+    scenario: str
+    mode: str
+    profile: str
+    optimize: str
+    backend_options: str
+    batch: int | None
+    max_wait_us: int | None
+    sessions: int | None
+    threads: int | None
+    device: str
+    target_qps: float | None
+    expected_latency_ms: float | None
+    coalesce_queries: bool | None
+    user_conf: str
+    data_dir: str
+    data_environment: str
+    cache_dir: str
+    results_dir: str
+    stall_timeout_s: float
+    retries: int
+    save_outputs: bool
+
+
+def resolve(asked: Asked) -> Plan:
+    """Returns the plan; raises UsageError for the first name that is unknown or number that is out of range."""
+    _check_numbers(asked)
+    workload = _plugin("reference_models", "workload", asked.workload)
+    scenario = _plugin("scenarios", "scenario", asked.scenario)
+    backend = _plugin("suite.backends", "backend", asked.backend)
+    mode, profile = normal(asked.mode), normal(asked.profile)
+    if mode not in MODES:
+        raise unknown("mode", asked.mode, MODES)
+    if profile not in rules.names():
+        raise unknown("profile", asked.profile, rules.names())
+    conf = user_conf.read(Path(asked.user_conf), workload, scenario) if asked.user_conf else user_conf.UserConf()
+    coalesce, coalesce_source = _coalescing(asked, scenario, conf)
+    return Plan(
+        workload=workload,
+        backend=backend,
+        scenario=scenario,
+        mode=mode,
+        profile=profile,
+        recipe=recipes.canonical(recipes.parse(asked.optimize)),
+        options=_options(asked.backend_options),
+        requested=Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device),
+        hint=_hint(asked, scenario, conf),
+        coalesce_queries=coalesce,
+        coalesce_source=coalesce_source,
+        data_dir=_data_dir(asked, workload),
+        cache_dir=asked.cache_dir,
+        results_dir=_results_dir(asked.results_dir),
+        stall_timeout_s=asked.stall_timeout_s,
+        retries=asked.retries,
+        save_outputs=asked.save_outputs,
+    )
+
+
+def _plugin(package: str, kind: str, name: str) -> str:
+    """Returns a plug-in's name as it is recorded; a dotted one, from outside the tree, stays as it was typed."""
+    if "." in name:
+        return name
+    known = plugins.names(package)
+    if normal(name) not in known:
+        raise unknown(kind, name, known)
+    return normal(name)
+
+
+def _options(text: str) -> dict[str, str]:
+    """Returns the backend's runtime options of `name=value,name=value`; the backend checks them."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for name, equals, value in pairs:
+        if not (name.strip() and equals and value.strip()):
+            raise UsageError(f"--backend-options is '{text}'; write name=value,name=value.")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _check_numbers(asked: Asked) -> None:
+    """Raises UsageError for a number out of range."""
+    limits = (
+        ("--max-batch", asked.batch, 1, MAX_BATCH),
+        ("--max-wait-us", asked.max_wait_us, 0, 10_000_000),
+        ("--sessions", asked.sessions, 1, 1024),
+        ("--threads", asked.threads, 1, 1024),
+        ("--retry", asked.retries, 0, 10),
+    )
+    for flag, value, low, high in limits:
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"{flag} is {value}; it must be from {low} to {high}.")
+    positive = (
+        ("--target-qps", asked.target_qps),
+        ("--expected-latency-ms", asked.expected_latency_ms),
+        ("--stall-timeout", asked.stall_timeout_s),
+    )
+    for flag, number in positive:
+        if number is not None and not 0 < number < float("inf"):
+            raise UsageError(f"{flag} is {number:g}; it must be a number above 0.")
+
+
+def _hint(asked: Asked, scenario: str, conf: user_conf.UserConf) -> Hint:
+    """Returns the load hint: the flag's, else user.conf's, else one to be measured."""
+    streams = scenario in ("single-stream", "multi-stream")
+    wrong, flag = (
+        (asked.target_qps, "--target-qps") if streams else (asked.expected_latency_ms, "--expected-latency-ms")
+    )
+    if wrong is not None:
+        right = "--expected-latency-ms" if streams else "--target-qps"
+        raise UsageError(f"{flag} says nothing in the {scenario} scenario, whose load hint is {right}.")
+    if streams:
+        for value, source in ((asked.expected_latency_ms, "flag"), (conf.expected_latency_ms, "user.conf")):
+            if value is not None:
+                return Hint(value * 1e6, source)
+    for value, source in ((asked.target_qps, "flag"), (conf.target_qps, "user.conf")):
+        if value is not None:
+            return Hint(value, source)
+    return Hint(None, "measured")
+
+
+def _coalescing(asked: Asked, scenario: str, conf: user_conf.UserConf) -> tuple[bool, str]:
+    if asked.coalesce_queries is not None:
+        if asked.coalesce_queries and scenario != "server":
+            raise UsageError(f"--coalesce-queries says nothing in the {scenario} scenario; it is Server's.")
+        return asked.coalesce_queries, "flag"
+    if conf.coalesce_queries is not None:
+        return conf.coalesce_queries, "user.conf"
+    return False, "default"
+
+
+def _data_dir(asked: Asked, workload: str) -> str:
+    """Returns the flag's folder, else the environment's where the dataset is there, else that of the cache."""
+    name = plugins.workload(workload).dataset_name
+    if asked.data_dir:
+        return asked.data_dir
+    files = plugins.load("reference_models.datasets", "dataset", name).FILES["test"]
+    given = Path(asked.data_environment)
+    if asked.data_environment and any((given / f"{file.name}{end}").exists() for file in files for end in ("", ".gz")):
+        return asked.data_environment
+    return str(Path(asked.cache_dir) / "data" / name)
+
+
+def _results_dir(text: str) -> str:
+    path = Path(text)
+    blocking = next((part for part in (path, *path.parents) if part.exists() and not part.is_dir()), None)
+    if blocking:
+        raise UsageError(f"The results directory {path} cannot be made: {blocking} is a file. Give another with --results-dir.")
+    return text

@@ -1,0 +1,121 @@
+"""Gets a plan ready: data, artifact, variant, serving, load hint, and how steady the answers are.
+
+What was found once for a variant on this machine is kept, under a key of everything that it depends on.
+"""
+
+import contextlib
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from common.files import digest_of, write_json
+from reference_models.base import Model, Workload
+from scenarios.base import LoadRules, Scenario
+from suite import artifacts, environment, launch, plugins, recipes, rules
+from suite.conduct import Ready
+from suite.plan import Plan
+from suite.progress import shown
+from suite.search import Terms
+from suite.subject import describe
+from suite.variant import Serving, Variant
+
+
+def ready(plan: Plan) -> Ready:
+    """Returns the plan with all that a test needs.
+
+    Raises UsageError where data, backend or device are missing or something is corrupt, RunFailed where a probe fails.
+    """
+    workload, scenario = plugins.workload(plan.workload), cast(Scenario, plugins.load("scenarios", "scenario", plan.scenario))
+    profile = rules.load(plan.profile)
+    load_rules = profile.load_rules(plan.scenario, workload.dataset_name)
+    dataset = workload.open_dataset(Path(plan.data_dir))
+    variant = recipes.fold(
+        plan.recipe,
+        workload=plan.workload,
+        backend=plan.backend,
+        model=_model(plan, workload),
+        requested=plan.requested,
+        options=plan.options,
+    )
+    subject = describe(plan.workload, plan.backend, variant.model, dict(variant.options), Path(plan.data_dir))
+    source = environment.source_digest()
+    terms = _terms(plan, scenario, load_rules, profile)
+    answer = _search(plan, variant, subject, terms, source)
+    findings, measured = answer["findings"], answer["measured"]
+    return Ready(
+        plan=plan,
+        workload=workload,
+        dataset_digest=dataset.digest,
+        preprocessing=dataset.preprocessing,
+        scenario=scenario,
+        rules=load_rules,
+        rules_digest=profile.digest,
+        variant=variant,
+        subject=subject,
+        serving=Serving(**findings["serving"]),
+        preparation={"schema": 1, **findings, "hints": measured or {}},
+        hint=plan.hint.value if measured is None else measured["value"],
+        hint_source=plan.hint.source,
+        backend_version=answer["version"],
+        source_sha256=source,
+    )
+
+
+def _terms(plan: Plan, scenario: Scenario, load_rules: LoadRules, profile: rules.Rules) -> Terms:
+    return Terms(
+        scenario=plan.scenario,
+        samples_per_query=load_rules.samples_per_query,
+        target_latency_ms=load_rules.target_latency_ms,
+        load_fraction=profile.scenarios[plan.scenario].load_fraction,
+        inline=scenario.INLINE,
+    )
+
+
+def _model(plan: Plan, workload: Workload) -> Model:
+    """Returns the model in the backend's format: the cached artifact, made first where there is none."""
+    formats, cache = plugins.backend(plan.backend).FORMATS, Path(plan.cache_dir)
+    cached = artifacts.cached(workload, formats, cache)
+    if cached is not None:
+        return cached
+    job = {"workload": plan.workload, "formats": formats, "data_dir": plan.data_dir, "cache_dir": plan.cache_dir}
+    call("export", job, plan.stall_timeout_s, "preparing the model")
+    return artifacts.prepared(workload, formats, cache)
+
+
+def _search(
+    plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms, source: str
+) -> dict[str, Any]:
+    key = digest_of(
+        [variant.id, asdict(terms), environment.fingerprint(plan.requested.device), source],
+    )
+    kept = Path(plan.cache_dir) / "search" / f"{key}.json"
+    known = _read(kept)
+    job = {
+        "subject": subject,
+        "terms": asdict(terms),
+        "requested": asdict(plan.requested),
+        "known": known,
+        "wants_hint": plan.hint.value is None and "performance" in plan.modes,
+    }
+    answer: dict[str, Any] = call("search", job, plan.stall_timeout_s, "getting ready")
+    if not known:
+        write_json(kept, answer["findings"])
+    return answer
+
+
+def call(task: str, job: dict[str, Any], stall_timeout_s: float, title: str, *, quiet: bool = False) -> Any:
+    """Runs a task of preparation, shown under `title`; its stderr is kept only as long as it takes."""
+    display = contextlib.nullcontext(lambda progress: None) if quiet else shown(title)
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder, display as watch:
+        return launch.call(task, job, log=Path(folder) / "log", stall_timeout_s=stall_timeout_s, watch=watch)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Returns what was kept, or nothing where it is missing or damaged: it is found again then."""
+    with contextlib.suppress(OSError, ValueError):
+        value = json.loads(path.read_text())
+        if isinstance(value, dict) and {"serving", "sensitivity", "repeat_probe"} <= value.keys():
+            return value
+    return {}

@@ -1,0 +1,107 @@
+"""Runs a benchmark: performance, accuracy, or both with the verdict whether the throughput counts.
+
+stdout carries the result, stderr progress and warnings. Exit codes: 0 it counts (or is valid, or complete), 1 it does
+not, 2 the command was wrong or refused before anything started, 3 a run failed, 130 interrupted.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from common.flags import new_flags, run
+from suite.plan import Asked, resolve
+
+FLAGS = new_flags()
+
+
+def _flag(define: Any, name: str, default: Any, help_text: str) -> None:
+    define(name, default, help_text, flag_values=FLAGS)
+
+
+_flag(flags.DEFINE_string, "workload", "fashion-resnet", "what is run")
+_flag(flags.DEFINE_string, "backend", "onnxruntime", "what runs it; a dotted name is a module from outside the tree")
+_flag(flags.DEFINE_string, "scenario", "offline", "single-stream, multi-stream, server or offline")
+_flag(flags.DEFINE_string, "mode", "submission", "performance, accuracy, or submission: both and the verdict")
+_flag(flags.DEFINE_string, "profile", "quick", "quick: seconds, never submittable; official: the round's rules")
+_flag(flags.DEFINE_string, "optimize", "", "recipe of optimizations, as in fuse:compile; empty is the reference")
+_flag(flags.DEFINE_string, "backend_options", "", "runtime options of the backend: name=value,name=value")
+_flag(flags.DEFINE_float, "target_qps", None, "load hint of server and offline (default: measured)")
+_flag(flags.DEFINE_float, "expected_latency_ms", None, "load hint of the streams (default: measured)")
+_flag(flags.DEFINE_bool, "coalesce_queries", None, "server: queries already due come in one call")
+_flag(flags.DEFINE_string, "user_conf", "", "LoadGen's user.conf: load hints and coalescing; flags come first")
+_flag(flags.DEFINE_integer, "max_batch", None, "largest batch (default: searched)")
+_flag(flags.DEFINE_integer, "max_wait_us", None, "longest wait of a batch that is not full (default: 0)")
+_flag(flags.DEFINE_integer, "sessions", None, "sessions side by side (default: searched)")
+_flag(flags.DEFINE_integer, "threads", None, "CPU threads of a session (default: searched)")
+_flag(flags.DEFINE_string, "device", "auto", "auto, cpu or cuda")
+_flag(flags.DEFINE_integer, "retry", 0, "times an invalid performance run is tried again, with what was advised")
+_flag(flags.DEFINE_float, "stall_timeout", 60.0, "seconds without progress after which a run is ended")
+_flag(flags.DEFINE_bool, "save_outputs", False, "keep the raw outputs of an accuracy run beside its log")
+_flag(flags.DEFINE_string, "data_dir", "", "folder of the dataset's files (default: $TANDEM_DATA, else the cache)")
+_flag(flags.DEFINE_string, "cache_dir", "", "data, artifacts, searches (default: $TANDEM_CACHE, else ~/.cache/tandem)")
+_flag(flags.DEFINE_string, "results_dir", "results", "where evidence goes")
+_flag(flags.DEFINE_bool, "json", False, "print the result as one JSON object")
+_flag(flags.DEFINE_bool, "list", False, "list workloads, backends, optimizations, scenarios, and what can run here")
+
+
+def main(arguments: list[str]) -> int:
+    """Does what the flags ask and returns the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    if FLAGS.list:
+        from suite.listing import listing
+
+        print(listing(FLAGS.json))
+        return 0
+    plan = resolve(_asked())
+    from suite.execute import execute
+    from suite.report import report
+
+    outcome = execute(plan)
+    print(report(outcome, as_json=FLAGS.json))
+    return outcome.exit_code
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _asked() -> Asked:
+    """Returns what the command line and the environment say, and nothing more is read from either later."""
+    cache = FLAGS.cache_dir or os.environ.get("TANDEM_CACHE") or _user_cache()
+    return Asked(
+        workload=FLAGS.workload,
+        backend=FLAGS.backend,
+        scenario=FLAGS.scenario,
+        mode=FLAGS.mode,
+        profile=FLAGS.profile,
+        optimize=FLAGS.optimize,
+        backend_options=FLAGS.backend_options,
+        batch=FLAGS.max_batch,
+        max_wait_us=FLAGS.max_wait_us,
+        sessions=FLAGS.sessions,
+        threads=FLAGS.threads,
+        device=FLAGS.device,
+        target_qps=FLAGS.target_qps,
+        expected_latency_ms=FLAGS.expected_latency_ms,
+        coalesce_queries=FLAGS.coalesce_queries,
+        user_conf=FLAGS.user_conf,
+        data_dir=FLAGS.data_dir,
+        data_environment=os.environ.get("TANDEM_DATA", ""),
+        cache_dir=cache,
+        results_dir=FLAGS.results_dir,
+        stall_timeout_s=FLAGS.stall_timeout,
+        retries=FLAGS.retry,
+        save_outputs=FLAGS.save_outputs,
+    )
+
+
+def _user_cache() -> str:
+    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, FLAGS))

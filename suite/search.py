@@ -1,0 +1,108 @@
+"""Finds, by short probes, how to serve a variant here and what to tell LoadGen; never part of a measured run."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scenarios.base import Session
+from suite import probes
+from suite.environment import usable_cores
+from suite.subject import Subject
+from suite.variant import Requested, Serving
+
+BATCHES = (16, 32, 64, 128, 256)
+PROBE_S = 0.2
+HINT_S = 0.7
+
+# Of what is measured. Offline: LoadGen sends 1.1 times as much as it expects; a run that turns out a fifth faster
+# than the probe is then still long enough. Streams: LoadGen generates queries for twice the expected speed.
+OFFLINE_MARGIN = 1.2
+STREAM_MARGIN = 0.75
+
+# A batch may take this part of the Server limit: a query waits for the batch before its own, then for its own.
+SERVER_BATCH_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the scenario asks of serving: samples a query, Server's latency limit in ms, answering in LoadGen's thread."""
+
+    scenario: str
+    samples_per_query: int
+    target_latency_ms: float | None
+    load_fraction: float | None
+    inline: bool
+
+
+@contextlib.contextmanager
+def loaded(subject: Subject, serving: Serving) -> Iterator[list[Session]]:
+    """Yields the sessions of a serving, warmed up, and closes them at the end."""
+    sessions = subject.load(serving)
+    try:
+        yield sessions
+    finally:
+        for session in sessions:
+            session.close()
+
+
+def resolve(subject: Subject, requested: Requested, terms: Terms) -> tuple[Serving, list[dict[str, Any]]]:
+    """Returns the serving, with every `auto` decided, and the probes that decided it."""
+    device = subject.device(requested.device)
+    batches = _batches(requested, terms)
+    tried: list[dict[str, Any]] = []
+    for sessions, threads in _layouts(requested, terms):
+        layout = Serving(max(batches), requested.max_wait_us or 0, sessions, threads, device)
+        with loaded(subject, layout) as ready:
+            for batch in batches:
+                rate, batch_s = _probe(subject, ready, batch, terms)
+                serving = {**asdict(layout), "batch": batch}
+                tried.append({"serving": serving, "samples_per_s": rate, "batch_ms": batch_s * 1000})
+    return Serving(**_best(tried, terms)["serving"]), tried
+
+
+def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
+    """Returns the fastest; in Server of those whose batch leaves room within the limit, or else the one that takes least."""
+    allowed = tried
+    if terms.scenario == "server" and terms.target_latency_ms:
+        budget_ms = SERVER_BATCH_SHARE * terms.target_latency_ms
+        allowed = [one for one in tried if one["batch_ms"] <= budget_ms]
+        allowed = allowed or [min(tried, key=lambda one: float(one["batch_ms"]))]
+    return max(allowed, key=lambda one: float(one["samples_per_s"]))
+
+
+def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
+    """Returns (sessions, threads) to try: one thread each, or one session with all."""
+    cores = usable_cores()
+    if terms.inline:
+        return [(1, threads) for threads in ([requested.threads] if requested.threads else sorted({1, cores}))]
+    if requested.sessions:
+        return [(requested.sessions, requested.threads or max(1, cores // requested.sessions))]
+    if requested.threads:
+        return [(max(1, cores // requested.threads), requested.threads)]
+    return sorted({(cores, 1), (1, cores)})
+
+
+def _batches(requested: Requested, terms: Terms) -> Sequence[int]:
+    if terms.inline:
+        return (min(requested.batch or terms.samples_per_query, terms.samples_per_query),)
+    return (requested.batch,) if requested.batch else BATCHES
+
+
+def _probe(subject: Subject, sessions: list[Session], batch: int, terms: Terms) -> tuple[float, float]:
+    """Returns samples a second, and the seconds that one batch takes while all sessions are busy."""
+    if terms.inline:
+        latency = probes.query_latency(subject, sessions, batch, terms.samples_per_query, PROBE_S)
+        return terms.samples_per_query / latency, latency
+    rate = probes.throughput(subject, sessions, batch, PROBE_S)
+    return rate, batch * len(sessions) / rate
+
+
+def hint(subject: Subject, sessions: list[Session], serving: Serving, terms: Terms) -> dict[str, float]:
+    """Returns what was measured and the hint made of it, in the scenario's own unit."""
+    if terms.inline:
+        latency = probes.query_latency(subject, sessions, serving.batch, terms.samples_per_query, HINT_S)
+        return {"measured_latency_ns": latency * 1e9, "value": latency * 1e9 * STREAM_MARGIN}
+    rate = probes.throughput(subject, sessions, serving.batch, HINT_S)
+    factor = OFFLINE_MARGIN if terms.load_fraction is None else terms.load_fraction
+    return {"measured_samples_per_s": rate, "value": rate * factor}

@@ -1,0 +1,88 @@
+"""What a child process measures: a workload's model on a backend, with its data, as the job describes it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UsageError
+from common.files import sha256_file
+from reference_models.base import Dataset, Model, Workload
+from scenarios.base import Backend, Session
+from suite import plugins
+from suite.variant import Serving
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that is needed to load sessions and to feed them."""
+
+    workload: Workload
+    dataset: Dataset
+    backend: Backend
+    model: Model
+    options: dict[str, str]
+
+    @staticmethod
+    def open(description: dict[str, Any]) -> "Subject":
+        """Returns the subject that `describe` wrote down; raises UsageError where data or backend are missing."""
+        workload = plugins.workload(description["workload"])
+        model = description["model"]
+        if sha256_file(Path(model["path"])) != model["sha256"]:
+            raise UsageError(f"The model {model['path']} was changed while it was being used; start again.")
+        return Subject(
+            workload=workload,
+            dataset=workload.open_dataset(Path(description["data_dir"])),
+            backend=plugins.backend(description["backend"]),
+            model=Model(model["format"], Path(model["path"]), model["sha256"], tuple(model["chain"])),
+            options=description["options"],
+        )
+
+    def device(self, requested: str) -> str:
+        """Returns the device to use; raises UsageError where the one asked for cannot be used here."""
+        usable = self.backend.devices()
+        if requested == "auto":
+            return usable[0]
+        if requested not in usable:
+            raise UsageError(f"The device '{requested}' cannot be used here. Usable: {', '.join(usable)}.")
+        return requested
+
+    def load(self, serving: Serving) -> list[Session]:
+        """Returns the sessions that a serving names, each warmed up with every kind of batch it will see."""
+        sessions = [
+            self.backend.load(
+                self.model, self.workload, device=serving.device, threads=serving.threads, options=self.options
+            )
+            for _ in range(serving.sessions)
+        ]
+        for session in sessions:
+            for size in warm_up_sizes(serving.batch):
+                session.predict(self.zeros(size))
+        return sessions
+
+    def zeros(self, count: int) -> NDArray[np.float32]:
+        """Returns `count` samples of nothing but zeros."""
+        return np.zeros((count, *self.workload.input_shape), np.float32)
+
+
+def describe(workload: str, backend: str, model: Model, options: dict[str, str], data_dir: Path) -> dict[str, Any]:
+    """Returns what `Subject.open` needs, as JSON."""
+    return {
+        "workload": workload,
+        "backend": backend,
+        "model": {
+            "format": model.format,
+            "path": str(model.path),
+            "sha256": model.sha256,
+            "chain": list(model.chain),
+        },
+        "options": options,
+        "data_dir": str(data_dir),
+    }
+
+
+def warm_up_sizes(batch: int) -> list[int]:
+    """Returns 1, 2, 4, ... and the maximum batch: runtimes allocate, and some compile, by shape."""
+    return [*(size for size in (2**power for power in range(11)) if size < batch), batch]

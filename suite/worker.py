@@ -1,0 +1,135 @@
+"""The child process: carries out one task, tells its parent through a pipe, and ends. Started by suite.launch alone."""
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import RunFailed, TandemError
+from suite import plugins
+from suite.channel import Channel
+from suite.subject import Subject
+from suite.variant import Requested, Serving
+
+CLOSE_TIMEOUT_S = 10.0
+
+
+def devices(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns a backend's version and the devices that can be used here."""
+    backend = plugins.backend(job["backend"])
+    return {"version": backend.version(), "devices": list(backend.devices())}
+
+
+def export(job: dict[str, Any], channel: Channel) -> Any:
+    """Makes a workload's artifact in one of the wanted formats, in the cache."""
+    from suite import artifacts
+
+    channel.phase("exporting the model")
+    workload = plugins.workload(job["workload"])
+    artifacts.prepare(workload, tuple(job["formats"]), Path(job["data_dir"]), Path(job["cache_dir"]))
+    return None
+
+
+def search(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns the serving, the hint where one is wanted, and how steady the answers are; what is known is not redone."""
+    from suite import probes
+    from suite.search import Terms, hint, loaded, resolve
+
+    channel.phase("loading the data")
+    subject, terms, findings = Subject.open(job["subject"]), Terms(**job["terms"]), dict(job["known"])
+    subject.dataset.load(np.arange(subject.dataset.total))
+    if "serving" not in findings:
+        channel.phase("finding how to serve it")
+        serving, tried = resolve(subject, Requested(**job["requested"]), terms)
+        findings.update(serving=serving.__dict__, probes=tried)
+    serving = Serving(**findings["serving"])
+    with loaded(subject, serving) as sessions:
+        if "sensitivity" not in findings:
+            channel.phase("answering the evaluation set in other batches")
+            findings["sensitivity"] = probes.sensitivity(subject, sessions, serving.batch)
+            channel.phase("probing for answers from memory")
+            findings["repeat_probe"] = probes.repeat_probe(subject, sessions[0], serving.batch)
+        measured = None
+        if job["wants_hint"]:
+            channel.phase("measuring the load hint")
+            measured = hint(subject, sessions, serving, terms)
+    return {"findings": findings, "measured": measured, "version": subject.backend.version()}
+
+
+def test(job: dict[str, Any], channel: Channel) -> Any:
+    """Runs one LoadGen test into the job's folder and returns what the SUT saw."""
+    from scenarios.harness import loadgen
+    from scenarios.harness.sut import SystemUnderTest
+
+    channel.phase("loading the model")
+    subject, serving = Subject.open(job["subject"]), Serving(**job["serving"])
+    folder = Path(job["folder"])
+    shape = (subject.dataset.total, *subject.workload.output_shape)
+    outputs = np.full(shape, np.nan, np.float32) if job["save_outputs"] else None
+    sut = SystemUnderTest(
+        subject.workload,
+        subject.dataset,
+        subject.load(serving),
+        loadgen.complete,
+        max_batch=serving.batch,
+        max_wait_ns=serving.max_wait_us * 1000,
+        inline=job["inline"],
+        outputs=outputs,
+    )
+    channel.counts = lambda: (sut.issued, sut.completed, sut.faults[0].detail if sut.faults else None)
+    channel.phase("running", job["expected_samples"])
+    loadgen.run_test(sut, subject.dataset, job["settings"], job["mode"], job["performance_samples"], folder)
+    channel.phase("saving")
+    ended = sut.close(CLOSE_TIMEOUT_S)
+    if not ended or sut.completed != sut.issued:
+        sut.record_fault("late", f"{sut.issued - sut.completed} of {sut.issued} samples were never completed")
+    np.savez(folder / "timeline.npz", **sut.timeline())  # type: ignore[arg-type]
+    if outputs is not None:
+        np.save(folder / "outputs.npy", outputs)
+    return {
+        "samples_issued": sut.issued,
+        "samples_completed": sut.completed,
+        "faults": [fault.__dict__ for fault in sut.faults],
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "version": subject.backend.version(),
+        "loadgen_version": loadgen.version(),
+    }
+
+
+TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
+    "devices": devices,
+    "export": export,
+    "search": search,
+    "test": test,
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Carries out the task named first, with the job from standard input, answering on the descriptor named second."""
+    channel = Channel(int(arguments[1]))
+    try:
+        channel.send("result", TASKS[arguments[0]](json.load(sys.stdin), channel))
+    except TandemError as error:
+        channel.send("error", {"sentence": str(error), "exit_code": error.exit_code})
+    except OSError as error:
+        # A full disk ends here; the pipe still takes the sentence.
+        sentence = f"The run could not use its files: {error}."
+        channel.send("error", {"sentence": sentence, "exit_code": RunFailed.exit_code})
+    except Exception as error:  # the process's edge: the parent writes the record
+        import traceback
+
+        traceback.print_exc()
+        sentence = f"The run's process failed: {type(error).__name__}: {error}."
+        channel.send("error", {"sentence": sentence, "exit_code": RunFailed.exit_code})
+    # LoadGen's and the runtimes' own threads may still be there, and can abort an ordinary end.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
