@@ -6,7 +6,9 @@ Exit codes: 0 the target is met, 1 it is not, or the evidence is damaged, 2 no s
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -15,6 +17,7 @@ from common.files import canonical_json
 from common.flags import new_flags, run
 from suite.evidence import read
 from suite.law import complete, finished
+from suite.law.base import Facts
 from suite.verdict import facts_for
 
 FLAGS = new_flags()
@@ -35,24 +38,32 @@ def main(arguments: list[str]) -> int:
     metrics = complete.metrics_of(evidence, facts)
     faults = [*evidence.altered, *finished.faults_of(evidence)]
     met = metrics[facts.metric] >= facts.target
-    if JSON.value:
-        record = {
-            "schema": 1,
-            "workload": facts.workload,
-            "metrics": dict(metrics),
-            "target_percent": facts.target,
-            "met": met,
-            "faults": faults,
-        }
-        print(canonical_json(record), end="")
-    else:
-        interval = (
-            f" (95 % interval {metrics['low_95']:.3f} to {metrics['high_95']:.3f} %)" if "low_95" in metrics else ""
-        )
-        print(f"{facts.metric} {metrics[facts.metric]:.3f} %{interval} of {facts.total} samples")
-        print(f"target {facts.target:.3f} %: {'met' if met else 'not met'}")
-        print(*(f"damaged: {fault}" for fault in faults), sep="\n", end="\n" if faults else "")
+    print(_json(facts, metrics, met, faults) if JSON.value else _text(facts, metrics, met, faults))
     return 0 if met and not faults else 1
+
+
+def _json(facts: Facts, metrics: Mapping[str, Any], met: bool, faults: list[str]) -> str:
+    record = {
+        "schema": 1,
+        "workload": facts.workload,
+        "metrics": dict(metrics),
+        "target_percent": facts.target,
+        "met": met,
+        "faults": faults,
+    }
+    return canonical_json(record).rstrip()
+
+
+def _text(facts: Facts, metrics: Mapping[str, Any], met: bool, faults: list[str]) -> str:
+    interval = ""
+    if {"low_95", "high_95"} <= metrics.keys():
+        interval = f" (95 % interval {metrics['low_95']:.3f} to {metrics['high_95']:.3f} %)"
+    lines = (
+        f"{facts.metric} {metrics[facts.metric]:.3f} %{interval} of {facts.total} samples",
+        f"target {facts.target:.3f} %: {'met' if met else 'not met'}",
+        *(f"damaged: {fault}" for fault in faults),
+    )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

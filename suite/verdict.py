@@ -186,7 +186,7 @@ def data_folder(given: str, dataset: str) -> Path:
 
 
 def rules_for(evidence: Evidence) -> Rules:
-    """Returns the rules, of our own source, of the profile that evidence names; raises UsageError for an unknown one."""
+    """Returns our own source's rules of the profile that evidence names; raises UsageError for an unknown one."""
     return rules.load(str(evidence.get("profile")))
 
 
@@ -243,18 +243,23 @@ def _near_target(pair: Pair) -> list[str]:
     ]
 
 
+def _folders(given: list[Path]) -> list[Path]:
+    """Returns the folders of both runs; one that holds both may stand for them."""
+    if len(given) == 1 and all((given[0] / mode).is_dir() for mode in ("performance", "accuracy")):
+        return [given[0] / "performance", given[0] / "accuracy"]
+    if len(given) != 2:
+        raise UsageError("Give two folders, a performance run's and an accuracy run's, or the one that holds both.")
+    return given
+
+
 def main(arguments: list[str]) -> int:
     """Prints the verdict on the two runs."""
-    folders = [Path(argument) for argument in arguments]
-    if len(folders) == 1:
-        folders = [folders[0] / "performance", folders[0] / "accuracy"]
-    if len(folders) != 2:
-        raise UsageError("suite.verdict wants two folders: a performance run's and an accuracy run's.")
-    performance, accuracy = (read(folder) for folder in folders)
+    performance, accuracy = (read(folder) for folder in _folders([Path(argument) for argument in arguments]))
     verdict = judge(performance, accuracy, rules_for(performance), facts_for(performance, DATA_DIR.value))
-    print(
-        canonical_json(verdict.record()) if JSON.value else "\n".join(verdict.lines()), end="" if JSON.value else "\n"
-    )
+    if JSON.value:
+        print(canonical_json(verdict.record()), end="")
+    else:
+        print(*verdict.lines(), sep="\n")
     return 0 if verdict.counts else 1
 
 

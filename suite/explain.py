@@ -1,0 +1,136 @@
+"""Says why a performance run is not valid: the rule that failed, the log line that shows it, and what to change."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from scenarios.base import LoadRules
+from scenarios.harness import early_stopping
+from scenarios.harness.logs import RunResult
+from suite.evidence import Evidence
+from suite.law import valid
+from suite.law.base import Facts, Pair, whole
+from suite.rules import Rules
+
+# What a retry asks for beside what was measured, so that the next run does not fail by a hair.
+OFFLINE_MARGIN = 1.2
+STREAM_MARGIN = 0.75
+LESS_LOAD = 0.85
+
+LATE = "result_perf_constraints_met"
+RAN_OUT = "Ran out of generated queries"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One rule that a run broke: the line of LoadGen's log that shows it ("" where it is no line), and the remedy.
+
+    `retry` is what to change for another try, {"hint": value} in the scenario's own unit; None where no hint helps.
+    """
+
+    rule: str
+    line: str
+    advice: str
+    retry: Mapping[str, float] | None
+
+
+def explain(run: Evidence, profile: Rules, facts: Facts) -> tuple[Explanation, ...]:
+    """Returns why a performance run is not valid, the first cause first; nothing for a run that is."""
+    pair = Pair(run, run, profile, facts)
+    rules, result = pair.load_rules(run), run.result
+    if run.get("state") != "finished" or result is None or rules is None:
+        reason = run.get("reason") or "; ".join(run.problems) or "its evidence cannot be read"
+        return (Explanation("finished", "", f"The run did not finish: {reason}", None),)
+    found = [*_errors(result), *_short(run, result), *_late(result, rules), *_few(run, result, rules)]
+    if found:
+        return tuple(found)
+    check = valid.check(pair)
+    if check.passed:
+        return ()
+    advice = f"LoadGen's log and the timeline contradict each other ({check.detail}): repeat the run."
+    return (Explanation("valid", "", advice, None),)
+
+
+def _errors(result: RunResult) -> Iterator[Explanation]:
+    other = [error for error in result.errors if RAN_OUT not in error]
+    if other:
+        advice = f"LoadGen met {len(other)} errors: an answer came twice, or a setting is wrong; see the detail log."
+        yield Explanation("no errors", other[0], advice, None)
+
+
+def _short(run: Evidence, result: RunResult) -> Iterator[Explanation]:
+    """Yields the cause of a run that ended before its time, or before its queries."""
+    for key in ("result_min_duration_met", "result_min_queries_met"):
+        if result.values.get(key) is not False:
+            continue
+        retry = _longer(run, result)
+        rule = "minimum duration" if "duration" in key else "minimum query count"
+        flag = "--target-qps" if run.scenario in ("offline", "server") else "--expected-latency-ms"
+        towards = "higher" if run.scenario in ("offline", "server") else "lower"
+        told = f", about {_shown(run.scenario, retry['hint'])}" if retry else ""
+        advice = f"LoadGen was told too little load and ran out of queries: give a {towards} {flag}{told}."
+        yield Explanation(rule, result.lines[key], advice, retry)
+        return
+
+
+def _longer(run: Evidence, result: RunResult) -> Mapping[str, float] | None:
+    """Returns the hint with which LoadGen generates enough for the speed that was measured."""
+    if run.scenario == "offline":
+        rate = result.number("result_samples_per_second")
+        return {"hint": rate * OFFLINE_MARGIN} if rate else None
+    if run.scenario == "server":
+        rate = result.number("effective_target_qps")
+        return {"hint": rate * OFFLINE_MARGIN} if rate else None
+    infix = "query_" if run.scenario == "multi-stream" else ""
+    latency = result.percentiles_ns.get(0.5) or result.number(f"result_mean_{infix}latency_ns")
+    return {"hint": latency * STREAM_MARGIN} if latency else None
+
+
+def _late(result: RunResult, rules: LoadRules) -> Iterator[Explanation]:
+    """Yields the cause of a Server run with too many queries over the limit."""
+    if result.values.get(LATE) is False and rules.target_latency_ms is not None:
+        yield _less_load("latency limit", result.lines[LATE], result, rules)
+
+
+def _less_load(rule: str, line: str, result: RunResult, rules: LoadRules) -> Explanation:
+    asked = result.number("effective_target_qps")
+    done = result.number("result_completed_samples_per_sec")
+    over = result.number("result_overlatency_query_count")
+    limit = f"{rules.target_latency_ms:g} ms"
+    if not asked:
+        return Explanation(rule, line, f"Too many queries took longer than {limit}: give a lower --target-qps.", None)
+    # Where the system fell behind, what it completed is all that it can do.
+    lower = min(asked, done or asked) * LESS_LOAD
+    advice = (
+        f"{over} queries took longer than {limit} at {asked:,.0f} queries/s: give --target-qps={lower:.4g} or less, "
+        "or let nothing else run on the machine."
+    )
+    return Explanation(rule, line, advice, {"hint": lower})
+
+
+def _few(run: Evidence, result: RunResult, rules: LoadRules) -> Iterator[Explanation]:
+    """Yields the cause of a run that early stopping does not accept, where nothing else says it."""
+    if (
+        result.values.get("early_stopping_met") is not False
+        or result.values.get("result_perf_constraints_met") is False
+    ):
+        return
+    line, percentile = result.lines["early_stopping_met"], rules.target_latency_percentile
+    queries = whole(result.number("result_query_count"))
+    over = whole(result.number("result_overlatency_query_count")) or 0
+    if percentile is None or queries is None:
+        return
+    if run.scenario == "server" and over > queries * (1 - percentile) / 2:
+        yield _less_load("early stopping", line, result, rules)
+        return
+    least = early_stopping.min_queries(percentile, over if run.scenario == "server" else 1)
+    advice = f"{queries} queries are too few to show the {percentile:.0%} percentile: at least {least} are needed"
+    if run.scenario == "server":
+        higher = math.ceil(OFFLINE_MARGIN * least / (rules.min_duration_ms / 1000))
+        yield Explanation("early stopping", line, f"{advice}; give --target-qps={higher} or more.", {"hint": higher})
+    elif result.values.get("result_min_duration_met") is not False:
+        yield Explanation("early stopping", line, f"{advice}; the model is too slow for this profile.", None)
+
+
+def _shown(scenario: str, hint: float) -> str:
+    return f"{hint:.4g}" if scenario in ("offline", "server") else f"{hint / 1e6:.4g}"
