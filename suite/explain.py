@@ -1,16 +1,13 @@
 """Says why a performance run is not valid: the rule that failed, the log line that shows it, and what to change."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scenarios.base import LoadRules
 from scenarios.harness import early_stopping
 from scenarios.harness.logs import RunResult
 from suite.evidence import Evidence
-from suite.law import valid
-from suite.law.base import Facts, Pair, whole
-from suite.rules import Rules
+from suite.law.base import whole
 
 # What a retry asks for beside what was measured, so that the next run does not fail by a hair.
 OFFLINE_MARGIN = 1.2
@@ -25,30 +22,25 @@ RAN_OUT = "Ran out of generated queries"
 class Explanation:
     """One rule that a run broke: the line of LoadGen's log that shows it ("" where it is no line), and the remedy.
 
-    `retry` is what to change for another try, {"hint": value} in the scenario's own unit; None where no hint helps.
+    `retry` is the load hint for another try, in the scenario's own unit; None where no hint helps.
     """
 
     rule: str
     line: str
     advice: str
-    retry: Mapping[str, float] | None
+    retry: float | None
 
 
-def explain(run: Evidence, profile: Rules, facts: Facts) -> tuple[Explanation, ...]:
-    """Returns why a performance run is not valid, the first cause first; nothing for a run that is."""
-    pair = Pair(run, run, profile, facts)
-    rules, result = pair.load_rules(run), run.result
-    if run.get("state") != "finished" or result is None or rules is None:
+def explain(run: Evidence) -> tuple[Explanation, ...]:
+    """Returns why LoadGen does not call a performance run valid, the first cause first; nothing where it does.
+
+    Where only the timeline contradicts LoadGen, the verdict's `valid` says so, and nothing but a repetition helps.
+    """
+    if run.get("state") != "finished" or run.result is None:
         reason = run.get("reason") or "; ".join(run.problems) or "its evidence cannot be read"
         return (Explanation("finished", "", f"The run did not finish: {reason}", None),)
-    found = [*_errors(result), *_short(run, result), *_late(result, rules), *_few(run, result, rules)]
-    if found:
-        return tuple(found)
-    check = valid.check(pair)
-    if check.passed:
-        return ()
-    advice = f"LoadGen's log and the timeline contradict each other ({check.detail}): repeat the run."
-    return (Explanation("valid", "", advice, None),)
+    result = run.result
+    return (*_errors(result), *_short(run, result), *_late(result), *_few(run, result))
 
 
 def _errors(result: RunResult) -> Iterator[Explanation]:
@@ -67,67 +59,65 @@ def _short(run: Evidence, result: RunResult) -> Iterator[Explanation]:
         rule = "minimum duration" if "duration" in key else "minimum query count"
         flag = "--target-qps" if run.scenario in ("offline", "server") else "--expected-latency-ms"
         towards = "higher" if run.scenario in ("offline", "server") else "lower"
-        told = f", about {_shown(run.scenario, retry['hint'])}" if retry else ""
+        told = f", about {_shown(run.scenario, retry)}" if retry else ""
         advice = f"LoadGen was told too little load and ran out of queries: give a {towards} {flag}{told}."
         yield Explanation(rule, result.lines[key], advice, retry)
         return
 
 
-def _longer(run: Evidence, result: RunResult) -> Mapping[str, float] | None:
+def _longer(run: Evidence, result: RunResult) -> float | None:
     """Returns the hint with which LoadGen generates enough for the speed that was measured."""
     if run.scenario == "offline":
         rate = result.number("result_samples_per_second")
-        return {"hint": rate * OFFLINE_MARGIN} if rate else None
+        return rate * OFFLINE_MARGIN if rate else None
     if run.scenario == "server":
         rate = result.number("effective_target_qps")
-        return {"hint": rate * OFFLINE_MARGIN} if rate else None
+        return rate * OFFLINE_MARGIN if rate else None
     infix = "query_" if run.scenario == "multi-stream" else ""
     latency = result.percentiles_ns.get(0.5) or result.number(f"result_mean_{infix}latency_ns")
-    return {"hint": latency * STREAM_MARGIN} if latency else None
+    return latency * STREAM_MARGIN if latency else None
 
 
-def _late(result: RunResult, rules: LoadRules) -> Iterator[Explanation]:
+def _late(result: RunResult) -> Iterator[Explanation]:
     """Yields the cause of a Server run with too many queries over the limit."""
-    if result.values.get(LATE) is False and rules.target_latency_ms is not None:
-        yield _less_load("latency limit", result.lines[LATE], result, rules)
+    if result.values.get(LATE) is False:
+        yield _less_load("latency limit", result.lines[LATE], result)
 
 
-def _less_load(rule: str, line: str, result: RunResult, rules: LoadRules) -> Explanation:
+def _less_load(rule: str, line: str, result: RunResult) -> Explanation:
     asked = result.number("effective_target_qps")
     done = result.number("result_completed_samples_per_sec")
     over = result.number("result_overlatency_query_count")
-    limit = f"{rules.target_latency_ms:g} ms"
+    limit_ms = (result.number("effective_target_latency_ns") or 0) / 1e6
     if not asked:
-        return Explanation(rule, line, f"Too many queries took longer than {limit}: give a lower --target-qps.", None)
+        return Explanation(rule, line, "Too many queries took longer than the limit: give a lower --target-qps.", None)
     # Where the system fell behind, what it completed is all that it can do.
     lower = min(asked, done or asked) * LESS_LOAD
     advice = (
-        f"{over} queries took longer than {limit} at {asked:,.0f} queries/s: give --target-qps={lower:.4g} or less, "
-        "or let nothing else run on the machine."
+        f"{over} queries took longer than {limit_ms:g} ms at {asked:,.0f} queries/s: give --target-qps={lower:.4g} "
+        "or less, or let nothing else run on the machine."
     )
-    return Explanation(rule, line, advice, {"hint": lower})
+    return Explanation(rule, line, advice, lower)
 
 
-def _few(run: Evidence, result: RunResult, rules: LoadRules) -> Iterator[Explanation]:
+def _few(run: Evidence, result: RunResult) -> Iterator[Explanation]:
     """Yields the cause of a run that early stopping does not accept, where nothing else says it."""
-    if (
-        result.values.get("early_stopping_met") is not False
-        or result.values.get("result_perf_constraints_met") is False
-    ):
+    if result.values.get("early_stopping_met") is not False or result.values.get(LATE) is False:
         return
-    line, percentile = result.lines["early_stopping_met"], rules.target_latency_percentile
+    line, percentile = result.lines["early_stopping_met"], result.number("effective_target_latency_percentile")
     queries = whole(result.number("result_query_count"))
-    over = whole(result.number("result_overlatency_query_count")) or 0
-    if percentile is None or queries is None:
+    if percentile is None or not 0 < percentile < 1 or queries is None:
         return
+    over = (whole(result.number("result_overlatency_query_count")) or 0) if run.scenario == "server" else 1
     if run.scenario == "server" and over > queries * (1 - percentile) / 2:
-        yield _less_load("early stopping", line, result, rules)
+        yield _less_load("early stopping", line, result)
         return
-    least = early_stopping.min_queries(percentile, over if run.scenario == "server" else 1)
+    least = early_stopping.min_queries(percentile, over)
     advice = f"{queries} queries are too few to show the {percentile:.0%} percentile: at least {least} are needed"
-    if run.scenario == "server":
-        higher = math.ceil(OFFLINE_MARGIN * least / (rules.min_duration_ms / 1000))
-        yield Explanation("early stopping", line, f"{advice}; give --target-qps={higher} or more.", {"hint": higher})
+    duration_s = (result.number("effective_min_duration_ms") or 0) / 1000
+    if run.scenario == "server" and duration_s:
+        higher = math.ceil(OFFLINE_MARGIN * least / duration_s)
+        yield Explanation("early stopping", line, f"{advice}; give --target-qps={higher} or more.", higher)
     elif result.values.get("result_min_duration_met") is not False:
         yield Explanation("early stopping", line, f"{advice}; the model is too slow for this profile.", None)
 

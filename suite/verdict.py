@@ -51,18 +51,27 @@ CHECKS: Mapping[str, Rule] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """The checks with their details, notes that fail nothing, and the figure that counts if they all hold."""
+    """The checks with their details, notes that fail nothing, and the figure that counts if they all hold.
+
+    `alone` is None for a pair of runs; of one run alone it says what keeps its figure from counting.
+    """
 
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
     counted: Counted | None
     profile: str
     submittable: bool
+    alone: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was checked, and all of it holds."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def counts(self) -> bool:
-        """Whether something was checked, and all of it holds."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        """Whether the figure counts: a pair of runs, and all that was checked holds."""
+        return self.alone is None and self.passed
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -72,8 +81,10 @@ class Verdict:
     @property
     def closing(self) -> str:
         """The verdict in one line."""
-        if not self.counts:
+        if not self.passed:
             return f"does not count: {', '.join(self.failed) or 'nothing was checked'}"
+        if self.alone is not None:
+            return self.alone
         return "counts" if self.submittable else f"counts ({self.profile} profile: not submittable)"
 
     def record(self) -> dict[str, Any]:
@@ -81,6 +92,7 @@ class Verdict:
         return {
             "schema": SCHEMA,
             "counts": self.counts,
+            "passed": self.passed,
             "submittable": self.counts and self.submittable,
             "profile": self.profile,
             "closing": self.closing,
@@ -142,7 +154,18 @@ def judge_single(evidence: Evidence, profile: Rules, facts: Facts) -> Verdict:
         counted=drain.counted_of(evidence) if evidence.mode == "performance" else None,
         profile=profile.profile,
         submittable=profile.submittable,
+        alone=_alone(evidence, pair),
     )
+
+
+def _alone(evidence: Evidence, pair: Pair) -> str:
+    """Returns what one sound run alone is worth."""
+    if not eligible.check(pair).passed:
+        because = evidence.get("variant", "not_eligible_because") or "its backend runs no model"
+        return f"can never count: {str(because).rstrip('.')}"
+    if evidence.mode == "accuracy":
+        return "complete; says nothing of a throughput without a performance run"
+    return "valid; counts only beside an accuracy run (--mode submission)"
 
 
 def facts_of(workload: Workload, dataset: Dataset) -> Facts:
