@@ -10,7 +10,7 @@ from typing import Any
 
 from common.errors import RunFailed, UsageError
 from common.files import write_json
-from reference_models.base import Workload
+from reference_models.base import Dataset, Workload
 from scenarios.base import SAMPLED_ANSWERS, LoadRules, Scenario, test_settings
 from scenarios.harness import logs
 from suite import environment, launch, memory, store
@@ -30,8 +30,7 @@ class Ready:
 
     plan: Plan
     workload: Workload
-    dataset_digest: str
-    preprocessing: str
+    dataset: Dataset
     scenario: Scenario
     rules: LoadRules
     rules_digest: str
@@ -143,8 +142,8 @@ def _record(ready: Ready, mode: str, hint: float, seed: int, predicted: int) -> 
         "workload": {
             "name": workload.name,
             "dataset": workload.dataset_name,
-            "dataset_sha256": ready.dataset_digest,
-            "preprocessing": ready.preprocessing,
+            "dataset_sha256": ready.dataset.digest,
+            "preprocessing": ready.dataset.preprocessing,
             "metric": workload.metric,
             "quality_percent": workload.quality,
             "target_percent": workload.target,

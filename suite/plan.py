@@ -1,5 +1,6 @@
 """What was asked, resolved: names and numbers only. Nothing runs before a plan has been checked."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Asked:
-    """The command's words, before they are checked; None where nothing was said."""
+    """The command's words, before they are checked; None where nothing was said.
+
+    `data_dir` tells the folder of a dataset's files from its name.
+    """
 
     workload: str
     backend: str
@@ -73,8 +77,7 @@ class Asked:
     expected_latency_ms: float | None
     coalesce_queries: bool | None
     user_conf: str
-    data_dir: str
-    data_environment: str
+    data_dir: Callable[[str], str]
     cache_dir: str
     results_dir: str
     stall_timeout_s: float
@@ -107,7 +110,7 @@ def resolve(asked: Asked) -> Plan:
         hint=_hint(asked, scenario, conf),
         coalesce_queries=coalesce,
         coalesce_source=coalesce_source,
-        data_dir=_data_dir(asked, workload),
+        data_dir=asked.data_dir(plugins.workload(workload).dataset_name),
         cache_dir=asked.cache_dir,
         results_dir=_results_dir(asked.results_dir),
         stall_timeout_s=asked.stall_timeout_s,
@@ -186,21 +189,11 @@ def _coalescing(asked: Asked, scenario: str, conf: user_conf.UserConf) -> tuple[
     return False, "default"
 
 
-def _data_dir(asked: Asked, workload: str) -> str:
-    """Returns the flag's folder, else the environment's where the dataset is there, else that of the cache."""
-    name = plugins.workload(workload).dataset_name
-    if asked.data_dir:
-        return asked.data_dir
-    files = plugins.load("reference_models.datasets", "dataset", name).FILES["test"]
-    given = Path(asked.data_environment)
-    if asked.data_environment and any((given / f"{file.name}{end}").exists() for file in files for end in ("", ".gz")):
-        return asked.data_environment
-    return str(Path(asked.cache_dir) / "data" / name)
-
-
 def _results_dir(text: str) -> str:
     path = Path(text)
     blocking = next((part for part in (path, *path.parents) if part.exists() and not part.is_dir()), None)
     if blocking:
-        raise UsageError(f"The results directory {path} cannot be made: {blocking} is a file. Give another with --results-dir.")
+        raise UsageError(
+            f"The results directory {path} cannot be made: {blocking} is a file. Give another with --results-dir."
+        )
     return text

@@ -27,7 +27,10 @@ def ready(plan: Plan) -> Ready:
 
     Raises UsageError where data, backend or device are missing or something is corrupt, RunFailed where a probe fails.
     """
-    workload, scenario = plugins.workload(plan.workload), cast(Scenario, plugins.load("scenarios", "scenario", plan.scenario))
+    workload, scenario = (
+        plugins.workload(plan.workload),
+        cast(Scenario, plugins.load("scenarios", "scenario", plan.scenario)),
+    )
     profile = rules.load(plan.profile)
     load_rules = profile.load_rules(plan.scenario, workload.dataset_name)
     dataset = workload.open_dataset(Path(plan.data_dir))
@@ -47,8 +50,7 @@ def ready(plan: Plan) -> Ready:
     return Ready(
         plan=plan,
         workload=workload,
-        dataset_digest=dataset.digest,
-        preprocessing=dataset.preprocessing,
+        dataset=dataset,
         scenario=scenario,
         rules=load_rules,
         rules_digest=profile.digest,
@@ -84,9 +86,7 @@ def _model(plan: Plan, workload: Workload) -> Model:
     return artifacts.prepared(workload, formats, cache)
 
 
-def _search(
-    plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms, source: str
-) -> dict[str, Any]:
+def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms, source: str) -> dict[str, Any]:
     key = digest_of(
         [variant.id, asdict(terms), environment.fingerprint(plan.requested.device), source],
     )

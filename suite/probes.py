@@ -94,12 +94,12 @@ def sensitivity(subject: Subject, sessions: list[Session], batch: int) -> dict[s
     generator = np.random.default_rng()
     order = np.arange(subject.dataset.total)
     baseline = _answers(subject, sessions, batch, order, _same(batch))
-    passes = []
+    passes: list[dict[str, Any]] = []
     for label, sizes in _batchings(batch):
         answers = _answers(subject, sessions, batch, generator.permutation(order[: len(baseline)]), sizes)
         differences = sum(baseline[index] != payload for index, payload in answers.items())
         passes.append({"order": "shuffled", "batch": label, "samples": len(answers), "differences": differences})
-    worst = max(passes, key=lambda one: one["differences"] / one["samples"])
+    worst = max(passes, key=lambda one: float(one["differences"]) / float(one["samples"]))
     return {"samples": worst["samples"], "differences": worst["differences"], "passes": passes}
 
 

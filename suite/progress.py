@@ -23,7 +23,7 @@ def _lines(title: str) -> Watcher:
     def watch(progress: Progress) -> None:
         if progress.phase != "starting" and (not said or said[-1] != progress.phase):
             said.append(progress.phase)
-            print(f"{title}: {progress.phase}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{title}: {progress.phase}\n")
 
     return watch
 
@@ -31,7 +31,8 @@ def _lines(title: str) -> Watcher:
 @contextlib.contextmanager
 def _bar(title: str) -> Iterator[Watcher]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress as Bar, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         SpinnerColumn(),

@@ -7,12 +7,12 @@ not, 2 the command was wrong or refused before anything started, 3 a run failed,
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from common.flags import new_flags, run
+from suite import places
 from suite.plan import Asked, resolve
 
 FLAGS = new_flags()
@@ -71,7 +71,7 @@ def _interrupt(*_: object) -> None:
 
 def _asked() -> Asked:
     """Returns what the command line and the environment say, and nothing more is read from either later."""
-    cache = FLAGS.cache_dir or os.environ.get("TANDEM_CACHE") or _user_cache()
+    cache = places.cache_dir(FLAGS.cache_dir, os.environ)
     return Asked(
         workload=FLAGS.workload,
         backend=FLAGS.backend,
@@ -89,18 +89,13 @@ def _asked() -> Asked:
         expected_latency_ms=FLAGS.expected_latency_ms,
         coalesce_queries=FLAGS.coalesce_queries,
         user_conf=FLAGS.user_conf,
-        data_dir=FLAGS.data_dir,
-        data_environment=os.environ.get("TANDEM_DATA", ""),
-        cache_dir=cache,
+        data_dir=lambda dataset: str(places.data_dir(FLAGS.data_dir, os.environ, cache, dataset)),
+        cache_dir=str(cache),
         results_dir=FLAGS.results_dir,
         stall_timeout_s=FLAGS.stall_timeout,
         retries=FLAGS.retry,
         save_outputs=FLAGS.save_outputs,
     )
-
-
-def _user_cache() -> str:
-    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem")
 
 
 if __name__ == "__main__":

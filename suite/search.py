@@ -26,7 +26,7 @@ SERVER_BATCH_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Terms:
-    """What the scenario asks of serving: samples a query, Server's latency limit in ms, answering in LoadGen's thread."""
+    """What the scenario asks of serving; `inline` where LoadGen's own thread answers."""
 
     scenario: str
     samples_per_query: int
@@ -62,7 +62,7 @@ def resolve(subject: Subject, requested: Requested, terms: Terms) -> tuple[Servi
 
 
 def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
-    """Returns the fastest; in Server of those whose batch leaves room within the limit, or else the one that takes least."""
+    """Returns the fastest; in Server of those whose batch leaves room within the limit, else the quickest."""
     allowed = tried
     if terms.scenario == "server" and terms.target_latency_ms:
         budget_ms = SERVER_BATCH_SHARE * terms.target_latency_ms

@@ -139,7 +139,7 @@ def _check_name(where: str, scenario: str, key: str) -> None:
     if not any(key == taken and of_scenario in (None, owner) for owner, taken in TAKEN):
         raise UsageError(
             f"{where} '{scenario}.{key}' is set by the round's rules; user.conf may set load hints "
-            "(Offline and Server: target_qps; SingleStream and MultiStream: target_latency) and Server.coalesce_queries."
+            "(Offline and Server: target_qps; the streams: target_latency) and Server.coalesce_queries."
         )
 
 

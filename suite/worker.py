@@ -36,7 +36,7 @@ def export(job: dict[str, Any], channel: Channel) -> Any:
 
 
 def search(job: dict[str, Any], channel: Channel) -> Any:
-    """Returns the serving, the hint where one is wanted, and how steady the answers are; what is known is not redone."""
+    """Returns the serving, the hint where one is wanted, and how steady the answers are; skips what is known."""
     from suite import probes
     from suite.search import Terms, hint, loaded, resolve
 
@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> None:
         # A full disk ends here; the pipe still takes the sentence.
         sentence = f"The run could not use its files: {error}."
         channel.send("error", {"sentence": sentence, "exit_code": RunFailed.exit_code})
-    except Exception as error:  # the process's edge: the parent writes the record
+    except Exception as error:  # noqa: BLE001 - the process's edge: the parent writes the record
         import traceback
 
         traceback.print_exc()

@@ -203,7 +203,7 @@ class SystemUnderTest:
                 payload = self._predict(recorder.session, indices)
             except BadAnswer as error:
                 self.record_fault(error.kind, str(error))
-            except Exception as error:  # whatever a backend raises fails the run
+            except Exception as error:  # noqa: BLE001 - whatever a backend raises fails the run
                 self.record_fault("exception", f"{type(error).__name__}: {error}")
         # The number is stamped where LoadGen stamps: just before it is told.
         recorder.add(first, len(ids), time.perf_counter_ns())

@@ -1,0 +1,100 @@
+"""Carries out a plan: gets it ready, runs its tests, judges them, and tries an invalid one again where asked to."""
+
+import contextlib
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.errors import RunFailed, TandemError
+from common.files import write_json
+from scenarios.harness import logs
+from scenarios.harness.logs import headline
+from suite import conduct, evidence, prepare, rules, store
+from suite.conduct import Ready
+from suite.evidence import Evidence
+from suite.explain import Explanation, explain
+from suite.plan import Plan
+from suite.verdict import Verdict, facts_of, judge, judge_single
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a plan: the evidence of its runs, the verdict on them, and every attempt's figure so far.
+
+    `attempts` counts every performance test that was started for the variant in this scenario and profile, those
+    that failed included; `figures` are those of the finished ones.
+    """
+
+    ready: Ready
+    runs: tuple[Evidence, ...]
+    verdict: Verdict
+    explanations: tuple[Explanation, ...]
+    attempts: int
+    figures: tuple[float, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where both runs count, or the one run is what it should be; else 1."""
+        return 0 if self.verdict.passed else 1
+
+
+def execute(plan: Plan) -> Outcome:
+    """Returns the outcome; raises UsageError, RunFailed (its record is on disk) or KeyboardInterrupt (likewise)."""
+    ready = prepare.ready(plan)
+    runs: list[Evidence] = []
+    explanations: tuple[Explanation, ...] = ()
+    if "performance" in plan.modes:
+        ready, performance, explanations = _performance(ready)
+        runs.append(performance)
+    if "accuracy" in plan.modes:
+        result = runs[0].folder.parent if runs else _new_result(ready)
+        runs.append(_run(ready, "accuracy", result))
+    attempts, figures = _attempts(ready)
+    verdict = _judge(ready, runs, figures)
+    write_json(runs[0].folder.parent / "verdict.json", verdict.record())
+    return Outcome(ready, tuple(runs), verdict, explanations, attempts, figures)
+
+
+def _performance(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...]]:
+    """Returns the last performance run, after as many tries as were asked for, and why it is not valid if it is not."""
+    retries = ready.plan.retries
+    while True:
+        run = _run(ready, "performance", _new_result(ready))
+        explanations = explain(run)
+        changed = next((one.retry for one in explanations if one.retry), None)
+        if not retries or changed is None:
+            return ready, run, explanations
+        retries -= 1
+        sys.stderr.write(f"invalid: {explanations[0].advice} Trying again so.\n")
+        ready = replace(ready, hint=changed, hint_source="retry")
+
+
+def _new_result(ready: Ready) -> Path:
+    plan = ready.plan
+    return store.new_result(Path(plan.results_dir), plan.workload, ready.variant.id, plan.scenario)
+
+
+def _run(ready: Ready, mode: str, result: Path) -> Evidence:
+    """Returns a finished run's evidence; raises RunFailed, with the folder of its record, for one that failed."""
+    run = evidence.read(conduct.run(ready, mode, result))
+    if run.get("state") != "finished":
+        raise RunFailed(f"{str(run.get('reason')).rstrip('.')}. Its record is in {run.folder}")
+    return run
+
+
+def _attempts(ready: Ready) -> tuple[int, tuple[float, ...]]:
+    """Returns how many performance tests were started at this, and the figures of those that have one."""
+    plan = ready.plan
+    found = store.attempts(Path(plan.results_dir), plan.workload, ready.variant.id, plan.scenario, plan.profile)
+    figures = []
+    for folder, _ in found:
+        with contextlib.suppress(TandemError):
+            figures.append(headline(logs.read(folder)).value)
+    return len(found), tuple(figures)
+
+
+def _judge(ready: Ready, runs: list[Evidence], figures: tuple[float, ...]) -> Verdict:
+    profile, facts = rules.load(ready.plan.profile), facts_of(ready.workload, ready.dataset)
+    if len(runs) == 2:
+        return judge(runs[0], runs[1], profile, facts, attempts=figures)
+    return judge_single(runs[0], profile, facts)

@@ -1,0 +1,134 @@
+"""What a person, or a program, is told of an outcome."""
+
+import statistics
+from typing import Any
+
+from common.errors import TandemError
+from common.files import canonical_json
+from suite.execute import Outcome
+from suite.law import complete
+from suite.law.drain import Counted
+from suite.verdict import facts_of
+
+# Latencies are the better the lower they are.
+LATENCY_UNIT = "ns"
+
+
+def report(outcome: Outcome, *, as_json: bool) -> str:
+    """Returns the report as text for one screen, or as one JSON object."""
+    return canonical_json(_record(outcome)).rstrip() if as_json else "\n".join(_lines(outcome))
+
+
+def _record(outcome: Outcome) -> dict[str, Any]:
+    plan, ready = outcome.ready.plan, outcome.ready
+    metrics = _metrics(outcome)
+    return {
+        "schema": 1,
+        "workload": plan.workload,
+        "backend": {"name": plan.backend, "version": ready.backend_version, "device": ready.serving.device},
+        "scenario": plan.scenario,
+        "profile": plan.profile,
+        "variant": ready.variant.record(),
+        "serving": ready.serving.__dict__,
+        "runs": {run.mode: str(run.folder) for run in outcome.runs},
+        "accuracy": None if metrics is None else {**metrics, "target": ready.workload.target},
+        "attempts": outcome.attempts,
+        "invalid_because": [one.__dict__ for one in outcome.explanations],
+        "verdict": outcome.verdict.record(),
+    }
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    plan, ready, serving = outcome.ready.plan, outcome.ready, outcome.ready.serving
+    facts = [row for row in (_speed(outcome), _load(outcome), _accuracy(outcome), _attempts(outcome)) if row]
+    width = max(len(name) for name, _ in facts)
+    return [
+        f"{plan.workload} on {plan.backend} {ready.backend_version} ({serving.device}), {plan.scenario}, "
+        f"{plan.profile} profile",
+        f"{plan.recipe or 'fp32 reference'}, variant {ready.variant.id}; {_count(serving.sessions, 'session')} "
+        f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}",
+        "",
+        *(f"  {name:<{width}}  {text}" for name, text in facts),
+        "",
+        *(f"  {line}" for line in outcome.verdict.lines()[:-1]),
+        *_why(outcome),
+        "",
+        outcome.verdict.closing,
+        *(f"{run.mode} evidence: {run.folder}" for run in outcome.runs),
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _speed(outcome: Outcome) -> tuple[str, str] | None:
+    counted, run = outcome.verdict.counted, outcome.runs[0]
+    if counted is None or run.result is None:
+        return None
+    samples = run.get("sut", "samples_completed")
+    said = f"LoadGen {run.get('loadgen_version')}: {run.result.validity}, {samples:,} samples"
+    name = "latency" if counted.unit == LATENCY_UNIT else "throughput"
+    return name, f"{_figure(counted.value, counted.unit)}  ({counted.label}; {said}{_drained(counted)})"
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value / 1e6:,.4g} ms" if unit == LATENCY_UNIT else f"{value:,.1f} {unit}"
+
+
+def _drained(counted: Counted) -> str:
+    if counted.timeline is None or counted.value == counted.loadgen:
+        return ""
+    return f"; LoadGen says {_figure(counted.loadgen, counted.unit)}, until the last completion it is less"
+
+
+def _load(outcome: Outcome) -> tuple[str, str] | None:
+    ready = outcome.ready
+    if ready.plan.scenario != "server" or outcome.runs[0].mode != "performance":
+        return None
+    held = (
+        "measured: load held, not the peak; --target-qps asks for more"
+        if ready.hint_source == "measured"
+        else (f"from {ready.hint_source}")
+    )
+    return "load", f"{ready.hint:,.1f} queries/s within {ready.rules.target_latency_ms:g} ms at p99  ({held})"
+
+
+def _metrics(outcome: Outcome) -> dict[str, Any] | None:
+    run = outcome.runs[-1]
+    if run.mode != "accuracy":
+        return None
+    try:
+        return dict(complete.metrics_of(run, facts_of(outcome.ready.workload, outcome.ready.dataset)))
+    except TandemError:
+        return None
+
+
+def _accuracy(outcome: Outcome) -> tuple[str, str] | None:
+    metrics, workload = _metrics(outcome), outcome.ready.workload
+    if metrics is None:
+        return None
+    interval = f"95 % interval {metrics['low_95']:.2f} to {metrics['high_95']:.2f}" if "low_95" in metrics else ""
+    reference = f"target {workload.target:.2f}: {workload.target_factor:.0%} of the fp32 reference"
+    return "accuracy", f"{metrics[workload.metric]:.2f} % {workload.metric}  ({interval}; {reference})"
+
+
+def _attempts(outcome: Outcome) -> tuple[str, str] | None:
+    if outcome.runs[0].mode != "performance":
+        return None
+    text = str(outcome.attempts)
+    if len(outcome.figures) > 1 and outcome.verdict.counted is not None:
+        unit = outcome.verdict.counted.unit
+        best = min(outcome.figures) if unit == LATENCY_UNIT else max(outcome.figures)
+        middle = statistics.median(outcome.figures)
+        text += f"  (best {_figure(best, unit)}, median {_figure(middle, unit)}: {best / middle:.2f} of it)"
+    return "attempts", text
+
+
+def _why(outcome: Outcome) -> list[str]:
+    """Returns, for an invalid run, each rule it broke, the log's line that shows it, and what to change."""
+    lines = []
+    for one in outcome.explanations:
+        lines += ["", f"  invalid by its {one.rule}: {one.advice}"]
+        lines += [f"    {one.line}"] if one.line else []
+    return lines
