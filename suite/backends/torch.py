@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-import weakref
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -27,7 +27,10 @@ COMPILERS = ("g++", "c++", "clang++")
 # ranges of sizes. Warming up with these makes them all before anything is measured.
 WARM_BATCHES = (1, 2, 3, 4, 8, 15, 16, 17, 32, 64, 128, 256)
 
-_networks: "weakref.WeakValueDictionary[tuple[Any, ...], torch.nn.Module]" = weakref.WeakValueDictionary()
+# More programs than this, for one network in one process, are taken for a mistake: three for every number of threads.
+RECOMPILE_LIMIT = 64
+
+_networks: "dict[tuple[Any, ...], torch.nn.Module]" = {}
 _networks_lock = threading.Lock()
 
 
@@ -56,17 +59,17 @@ def load(model: Model, workload: Workload, *, device: str, threads: int, options
             f"torch.compile needs a C++ compiler ({', '.join(COMPILERS)}), and there is none on the PATH. "
             "Install g++, or leave out fuse:compile."
         )
-    # Sessions share a network: it is only read, and a compiled one need not be compiled again.
+    # Sessions share a network, which is only read. A compiled one has the number of threads in it.
+    key = (workload.name, model.sha256, device, threads if compiled else None)
     with _networks_lock:
-        key = (workload.name, model.sha256, device, threads, compiled)
-        network = _networks.get(key)
-        if network is None:
-            network = _networks[key] = _prepared(model, workload, device, threads, compiled)
+        if key not in _networks:
+            _networks[key] = _prepared(model, workload, device, threads, compiled)
+        network = _networks[key]
     return TorchSession(network, device, threads)
 
 
 class TorchSession:
-    """A network in evaluation mode, used by one thread at a time."""
+    """A network that the process shares, with a number of threads of its own."""
 
     def __init__(self, network: "torch.nn.Module", device: str, threads: int) -> None:
         self._network: torch.nn.Module | None = network
@@ -80,7 +83,7 @@ class TorchSession:
         return _outputs(self._network, self._device, samples)
 
     def close(self) -> None:
-        """Lets go of the network."""
+        """Lets go of the network, which stays with the process for its next session."""
         self._network = None
 
 
@@ -104,13 +107,18 @@ def _reference(model: Model, workload: Workload) -> "torch.nn.Module":
 
 
 def _compile(network: "torch.nn.Module", workload: Workload, device: str) -> "torch.nn.Module":
-    from torch._inductor import config
+    import torch._dynamo.config
+    import torch._inductor.config
 
     # Compile in this process: a pool of compiling processes would outlive the warm-up and share the cores.
-    config.compile_threads = 1
+    torch._inductor.config.compile_threads = 1
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     network.compile(dynamic=True, fullgraph=True)
-    for size in WARM_BATCHES:
-        _outputs(network, device, np.zeros((size, *workload.input_shape), np.float32))
+    with warnings.catch_warnings():
+        # The compiler warns of deprecated parts of torch that it uses itself.
+        warnings.simplefilter("ignore")
+        for size in WARM_BATCHES:
+            _outputs(network, device, np.zeros((size, *workload.input_shape), np.float32))
     return network
 
 
