@@ -28,6 +28,7 @@ from absl import flags
 from common.errors import TandemError, UsageError
 from common.files import write_atomically
 from common.flags import new_flags, run
+from common.names import normal, unknown
 from suite import plugins
 
 if TYPE_CHECKING:
@@ -396,6 +397,9 @@ def main(arguments: list[str]) -> int:
     known = plugins.names("reference_models.datasets")
     if len(arguments) != 1:
         raise UsageError(f"Name one dataset: python -m tools.fetch_data {'|'.join(known)}")
+    if normal(arguments[0]) not in known:
+        # A plug-in from outside the tree has its own ways to bring its data.
+        raise unknown("dataset", arguments[0], known)
     dataset = cast(Dataset, plugins.load("reference_models.datasets", "dataset", arguments[0]))
     given = FROM.value or os.environ.get("TANDEM_DATA")
     places = Places(

@@ -404,6 +404,7 @@ def test_the_command_reads_tandem_data_and_fills_the_cache(tmp_path: Path, data_
     ("words", "sentence"),
     [
         (["fashion-mnits"], "Unknown dataset 'fashion-mnits'. Did you mean 'fashion-mnist'?"),
+        (["os.path"], "Unknown dataset 'os.path'."),
         ([], "Name one dataset: python -m tools.fetch_data fashion-mnist"),
         (["fashion-mnist", "--split", "tset"], "Did you mean 'test'?"),
     ],
