@@ -1,0 +1,71 @@
+"""Models and sessions for tests, as a run gets them; artifacts are kept in the user's cache."""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UsageError
+from reference_models.base import Model, Workload
+from scenarios.base import Backend, Session
+from suite import artifacts, plugins, recipes
+from suite.variant import Requested, Variant
+from tools.fetch_data import cache_root
+
+WORKLOADS = plugins.names("reference_models")
+
+
+def installed(name: str) -> bool:
+    """Returns whether a backend can be used here."""
+    try:
+        return bool(plugins.backend(name).version())
+    except UsageError:
+        return False
+
+
+INSTALLED = tuple(name for name in plugins.names("suite.backends") if installed(name))
+REAL = tuple(name for name in INSTALLED if plugins.backend(name).ELIGIBLE)
+
+
+def model(workload: Workload, backend: Backend) -> Model:
+    """Returns the reference in a backend's format."""
+    cache = cache_root()
+    return artifacts.prepare(workload, backend.FORMATS, cache / "data" / workload.dataset_name, cache)
+
+
+def variant(backend: str, workload: Workload, recipe: str = "", **options: str) -> Variant:
+    """Returns a variant of the reference on a backend."""
+    return recipes.fold(
+        recipe,
+        workload=workload.name,
+        backend=backend,
+        model=model(workload, plugins.backend(backend)),
+        requested=Requested(),
+        options=options,
+    )
+
+
+@contextlib.contextmanager
+def session(
+    backend: str, workload: Workload, recipe: str = "", *, threads: int = 1, **options: str
+) -> Iterator[Session]:
+    """Yields a session on the CPU and closes it."""
+    chosen = variant(backend, workload, recipe, **options)
+    opened = plugins.backend(backend).load(
+        chosen.model, workload, device="cpu", threads=threads, options=chosen.options
+    )
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@functools.cache
+def images(workload_name: str, count: int) -> NDArray[np.float32]:
+    """Returns the first samples of a workload's dataset."""
+    workload = plugins.workload(workload_name)
+    dataset = workload.open_dataset(cache_root() / "data" / workload.dataset_name)
+    dataset.load(range(count))
+    return dataset.batch(range(count))

@@ -1,0 +1,73 @@
+"""Every workload's dataset against the contract of a sample library."""
+
+import numpy as np
+import pytest
+
+from reference_models.base import Dataset, Workload
+from suite import plugins
+from tests.conformance.loading import WORKLOADS
+from tools.fetch_data import cache_root
+
+
+@pytest.fixture(params=WORKLOADS)
+def workload(request: pytest.FixtureRequest) -> Workload:
+    return plugins.workload(request.param)
+
+
+@pytest.fixture
+def dataset(workload: Workload) -> Dataset:
+    return workload.open_dataset(cache_root() / "data" / workload.dataset_name)
+
+
+def test_a_batch_holds_the_samples_in_the_order_asked_for(workload: Workload, dataset: Dataset) -> None:
+    dataset.load([5, 2, 9])
+    alone = {index: dataset.batch([index])[0] for index in (2, 5, 9)}
+    batch = dataset.batch([9, 5, 9, 2])
+    assert batch.shape == (4, *workload.input_shape)
+    assert batch.dtype == np.float32
+    assert batch.flags.c_contiguous
+    assert all(np.array_equal(row, alone[index]) for row, index in zip(batch, (9, 5, 9, 2), strict=True))
+    assert not np.array_equal(alone[2], alone[9])
+
+
+def test_a_sample_is_the_same_however_it_was_loaded(dataset: Dataset) -> None:
+    dataset.load([7])
+    alone = dataset.batch([7])
+    dataset.unload()
+    dataset.load(np.arange(100)[::-1])
+    assert np.array_equal(dataset.batch([7]), alone)
+
+
+def test_a_sample_that_is_not_resident_is_refused(dataset: Dataset) -> None:
+    dataset.load([1, 2])
+    for absent in (0, 3, dataset.total - 1, dataset.total, dataset.total + 7):
+        with pytest.raises(IndexError):
+            dataset.batch([1, absent])
+
+
+def test_unloading_leaves_nothing_resident(dataset: Dataset) -> None:
+    dataset.load(range(10))
+    dataset.unload()
+    with pytest.raises(IndexError):
+        dataset.batch([3])
+
+
+def test_loading_again_replaces_what_was_resident(dataset: Dataset) -> None:
+    dataset.load([1])
+    dataset.load([2])
+    assert len(dataset.batch([2])) == 1
+    with pytest.raises(IndexError):
+        dataset.batch([1])
+
+
+def test_every_sample_has_a_true_answer(workload: Workload, dataset: Dataset) -> None:
+    truth = dataset.truth()
+    assert len(truth) == dataset.total
+    assert workload.score(truth, truth)[workload.metric] == pytest.approx(100)
+
+
+def test_it_says_what_it_is(workload: Workload, dataset: Dataset) -> None:
+    again = workload.open_dataset(cache_root() / "data" / workload.dataset_name)
+    assert len(dataset.digest) == 64
+    assert dataset.digest == again.digest
+    assert dataset.preprocessing
