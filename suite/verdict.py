@@ -244,9 +244,9 @@ def _single_notes(evidence: Evidence, profile: Rules) -> list[str]:
         notes.append(f"the rules of profile '{profile.profile}' have changed since the {evidence.mode} run")
     load = finite(evidence.environment.get("load_average_1min"))
     cores = finite(lookup(evidence.environment, "fingerprint", "cores"))
-    if load is not None and cores is not None and load > cores:
+    if evidence.mode == "performance" and load is not None and cores is not None and load > cores:
         notes.append(
-            f"the machine was busy when the {evidence.mode} run began: "
+            "the machine was busy when the performance run began: "
             f"load average {load:.1f} on {cores} cores; repeat it on an idle one"
         )
     return notes

@@ -6,6 +6,7 @@ clock no later than its callback and stops it no earlier than it is told.
 """
 
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,19 @@ Int64 = NDArray[np.int64]
 
 # More samples than any test has: a count above it is damage, and expanding it would only exhaust the memory.
 MOST_SAMPLES = 2**31
+
+# What a damaged archive makes numpy and zipfile raise; RuntimeError is an encrypted or unknown kind of member.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    MemoryError,
+    AttributeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class TimelineError(RunFailed):
@@ -53,9 +67,9 @@ class Timeline:
         """Returns the timeline in a file; raises TimelineError where it is missing, cut off, or holds other arrays."""
         names = [field.name for field in fields(cls)]
         try:
-            with np.load(path, allow_pickle=False) as content:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in content.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise TimelineError(f"{path} cannot be read as a timeline: {error}") from error
         if sorted(arrays) != sorted(names):
             raise TimelineError(f"{path} is no timeline: it holds {sorted(arrays)}, not {sorted(names)}.")

@@ -4,6 +4,7 @@ The rule in the spirit of MLPerf's TEST01, which compares less: whole payloads, 
 answers move with the composition of the batch, measured at preparation over the whole dataset.
 """
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -126,7 +127,7 @@ def _judge(pair: Pair, sensitivity: Sensitivity, compared: Compared) -> Check:
     if worse < CHANCE:
         return Check(NAME, False, f"{said}; {lost} right ones became wrong and {won} wrong ones right")
     seen = _power(samples, sensitivity)
-    return Check(NAME, True, f"{said}; 1 % wrong answers would be seen with {seen:.1%}")
+    return Check(NAME, True, f"{said}; 1 % wrong answers would be refused with {100 * seen:.1f} %")
 
 
 def _scored(facts: Facts, compared: Compared) -> tuple[int, int]:
@@ -138,8 +139,6 @@ def _scored(facts: Facts, compared: Compared) -> tuple[int, int]:
 
 def _power(samples: int, sensitivity: Sensitivity) -> float:
     """Returns how likely the test refuses a run with `WRONG` wrong answers on top of the sensitivity."""
-    from bisect import bisect_left
-
     from scipy.special import bdtrc
 
     def refused(differences: int) -> bool:

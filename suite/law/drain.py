@@ -32,8 +32,8 @@ def check(pair: Pair) -> Check:
     if counted.timeline is None:
         return Check(NAME, True, f"the metric of {pair.performance.scenario} is a latency")
     said = f"LoadGen {counted.loadgen:,.1f}, until the last completion {counted.timeline:,.1f} {counted.unit}"
-    lower = counted.value < counted.loadgen
-    return Check(NAME, True, f"{said}: {'more than' if lower else 'within'} 2 % apart{', the lower counts' * lower}")
+    apart = _apart(counted.loadgen, counted.timeline)
+    return Check(NAME, True, f"{said}: {'more than 2 % apart, the lower counts' if apart else 'within 2 %'}")
 
 
 def counted_of(run: Evidence) -> Counted | None:
@@ -47,5 +47,8 @@ def counted_of(run: Evidence) -> Counted | None:
     if run.scenario not in THROUGHPUTS:
         return Counted(value, unit, label, value, None)
     timeline = run.timeline.throughput
-    apart = abs(value - timeline) > TOLERANCE * value
-    return Counted(min(value, timeline) if apart else value, unit, label, value, timeline)
+    return Counted(min(value, timeline) if _apart(value, timeline) else value, unit, label, value, timeline)
+
+
+def _apart(loadgen: float, timeline: float) -> bool:
+    return abs(loadgen - timeline) > TOLERANCE * loadgen
