@@ -210,9 +210,8 @@ def _write_records(made: Path, scenario: str, mode: str, seed: int) -> None:
         "accuracy_log_rng_seed": seed,
         "sut": {"samples_issued": samples, "samples_completed": samples, "faults": []},
     }
-    passes = [
-        {"order": "shuffled", "batch": size, "samples": TOTAL, "differences": 0} for size in ("1", "500", "mixed")
-    ]
+    found = {"samples": TOTAL, "differences": 0}
+    passes = [{"order": "shuffled", "batch": size, **found} for size in ("1", "500", "mixed")]
     preparation = {
         "schema": 1,
         "serving": SERVING,

@@ -32,7 +32,7 @@ UNREADABLE = (
     KeyError,
     RuntimeError,
     MemoryError,
-    AttributeError,
+    TypeError,
     zipfile.BadZipFile,
     zlib.error,
 )

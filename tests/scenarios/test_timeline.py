@@ -112,6 +112,12 @@ def test_other_arrays_are_no_timeline(tmp_path: Path, changes: dict[str, np.ndar
         Timeline.load(tmp_path / "t.npz")
 
 
+def test_a_lone_array_is_no_timeline(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", TIMELINE.batch_ns)
+    with pytest.raises(TimelineError, match="cannot be read"):
+        Timeline.load(tmp_path / "t.npy")
+
+
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", callback_ns=np.array([object()], dtype=object))
     with pytest.raises(TimelineError, match="cannot be read"):
