@@ -1,0 +1,133 @@
+"""Recipes are parsed into steps, written in one way, and folded into variants."""
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import UsageError
+from reference_models.base import Model
+from suite import plugins, recipes
+from suite.recipes import Step
+from suite.variant import Requested, Variant
+
+MODEL = Model("onnx", Path("model.onnx"), "ab" * 32, ("reference",))
+
+
+def fold(recipe: str, backend: str, **options: str) -> Variant:
+    return recipes.fold(
+        recipe, workload="fashion-resnet", backend=backend, model=MODEL, requested=Requested(), options=options
+    )
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_the_empty_recipe_is_the_reference(text: str) -> None:
+    assert recipes.parse(text) == ()
+    assert recipes.canonical(()) == ""
+
+
+def test_a_bare_word_is_the_main_parameter() -> None:
+    assert recipes.parse("fuse:compile") == (Step("fuse", {"mode": "compile"}),)
+    assert recipes.parse("fuse:compile") == recipes.parse("fuse:mode=compile")
+
+
+def test_steps_follow_one_another() -> None:
+    assert recipes.parse("fuse:level=off+fuse:level=all") == (
+        Step("fuse", {"level": "off"}),
+        Step("fuse", {"level": "all"}),
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["fuse:mode=compile,level=off", "fuse:level=off,compile", " FUSE : compile , level = off "]
+)
+def test_one_recipe_has_one_text(text: str) -> None:
+    assert recipes.canonical(recipes.parse(text)) == "fuse:compile,level=off"
+    assert recipes.canonical(recipes.parse(recipes.canonical(recipes.parse(text)))) == "fuse:compile,level=off"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("fus:compile", "Unknown optimization 'fus'. Did you mean 'fuse'?"),
+        ("fuse:levle=all", "Unknown parameter of fuse: 'levle'. Did you mean 'level'?"),
+        ("fuse:level=most", "level of fuse cannot be 'most'. Allowed: off, basic, extended, all"),
+        ("fuse:compiled", "mode of fuse cannot be 'compiled'. Allowed: eager, compile"),
+        ("fuse:level=off,level=all", "gives level twice"),
+        ("fuse:compile,mode=eager", "gives mode twice"),
+        ("fuse:", "'fuse:' is not complete"),
+        ("fuse:compile+", "'' is not complete"),
+        ("+fuse:compile", "'' is not complete"),
+        (":compile", "':compile' is not complete"),
+    ],
+)
+def test_what_is_no_recipe_is_refused_in_a_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipes.parse(text)
+    assert sentence in str(caught.value)
+
+
+def test_a_folded_variant_says_what_it_is() -> None:
+    variant = fold("fuse:level=basic", "onnxruntime")
+    assert variant.recipe == "fuse:level=basic"
+    assert variant.options == {"graph_level": "basic"}
+    assert (variant.eligible, variant.not_eligible_because) == (True, None)
+    assert variant.model is MODEL
+
+
+def test_fuse_reaches_both_runtimes() -> None:
+    assert fold("", "torch").options == {"compile": "no"}
+    assert fold("fuse:compile", "torch").options == {"compile": "yes"}
+    assert fold("fuse:compile+fuse:eager", "torch").options == {"compile": "no"}
+    assert fold("", "onnxruntime").options == {"graph_level": "all"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "backend", "remedy"),
+    [
+        ("fuse:compile", "onnxruntime", "Use fuse:level=off|basic|extended|all."),
+        ("fuse:level=off", "torch", "Use fuse:mode=eager|compile."),
+        ("fuse:compile", "null", "Leave fuse out."),
+        ("fuse", "torch", "fuse needs a parameter"),
+    ],
+)
+def test_fuse_is_refused_where_it_cannot_be_had(recipe: str, backend: str, remedy: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        fold(recipe, backend)
+    assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", ["null", "simulated"])
+def test_a_backend_without_a_model_is_never_eligible(backend: str) -> None:
+    variant = fold("", backend)
+    assert not variant.eligible
+    assert variant.not_eligible_because == f"the backend '{backend}' runs no real model"
+
+
+def test_runtime_options_are_all_written_out() -> None:
+    assert fold("", "simulated", per_batch_us="7").options == {"per_batch_us": "7", "per_sample_us": "100"}
+    assert fold("", "onnxruntime").id == fold("", "onnxruntime", graph_level="all").id
+    assert fold("", "ONNXRuntime").id == fold("", "onnxruntime").id
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "sentence"),
+    [
+        ("torch", {"compiled": "yes"}, "Unknown option of the backend torch: 'compiled'. Did you mean 'compile'?"),
+        ("torch", {"compile": "maybe"}, "option compile of the backend torch cannot be 'maybe'. Allowed: no, yes"),
+        ("simulated", {"per_batch_us": "-1"}, "per_batch_us of the backend simulated is a whole number from 0 up"),
+        ("simulated", {"per_batch_us": "1.5"}, "whole number from 0 up, not '1.5'"),
+        ("simulated", {"per_batch_us": "²"}, "whole number from 0 up, not '²'"),
+        ("simulated", {"per_batch_us": ""}, "whole number from 0 up, not ''"),
+    ],
+)
+def test_a_wrong_runtime_option_is_refused_in_a_sentence(backend: str, options: dict[str, str], sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        fold("", backend, **options)
+    assert sentence in str(caught.value)
+
+
+def test_every_optimization_says_what_it_takes() -> None:
+    for name in plugins.names("suite.optimizations"):
+        module = plugins.load("suite.optimizations", "optimization", name)
+        assert module.MAIN in module.PARAMETERS
+        assert callable(module.apply)
