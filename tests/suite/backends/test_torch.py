@@ -1,0 +1,106 @@
+"""torch runs the reference itself, eager or compiled, with each session's own number of threads."""
+
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.errors import UsageError
+from reference_models.base import Model
+from suite import plugins
+from suite.backends import torch as backend
+from tests.conformance.loading import images, model, session
+
+WORKLOAD = plugins.workload("fashion-resnet")
+
+
+def load(chosen: Model, threads: int = 1, compiled: str = "no") -> backend.TorchSession:
+    return backend.load(chosen, WORKLOAD, device="cpu", threads=threads, options={"compile": compiled})
+
+
+def reference() -> Model:
+    return model(WORKLOAD, plugins.backend("torch"))
+
+
+def test_each_thread_uses_its_sessions_number_of_threads() -> None:
+    """Both threads are new, run at once, and belong to sessions that were made in a third."""
+    import torch
+
+    used: dict[int, list[int]] = {1: [], 2: []}
+    together = threading.Barrier(2)
+
+    def work(threads: int, opened: backend.TorchSession) -> None:
+        for _ in range(5):
+            together.wait()
+            opened.predict(images(WORKLOAD.name, 64))
+            used[threads].append(torch.get_num_threads())
+
+    workers = [threading.Thread(target=work, args=(count, load(reference(), count))) for count in (1, 2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert used == {1: [1] * 5, 2: [2] * 5}
+
+
+def test_outputs_carry_no_gradient_and_are_plain_arrays() -> None:
+    outputs = load(reference()).predict(images(WORKLOAD.name, 64)[:2])
+    assert type(outputs) is np.ndarray
+    outputs[0] = 0
+
+
+@pytest.mark.skipif(not any(map(shutil.which, backend.COMPILERS)), reason="there is no C++ compiler")
+def test_compiled_answers_are_the_eager_ones_in_every_batch_without_compiling_again() -> None:
+    from torch._dynamo.utils import counters
+
+    samples = images(WORKLOAD.name, 512)
+    found: dict[int, Any] = {}
+
+    def work() -> None:
+        found.update({size: compiled.predict(samples[:size]) for size in (5, 1, 2, 15, 16, 100, 33, 257, 512, 3)})
+
+    with session("torch", WORKLOAD) as eager, session("torch", WORKLOAD, "fuse:compile") as compiled:
+        programs = counters["stats"]["unique_graphs"]
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join()
+        assert programs > 0
+        assert counters["stats"]["unique_graphs"] == programs
+        for size, outputs in found.items():
+            assert np.abs(outputs - eager.predict(samples[:size])).max() < 1e-4
+        with session("torch", WORKLOAD, "fuse:compile") as another:
+            assert np.array_equal(another.predict(samples[:5]), found[5])
+        assert counters["stats"]["unique_graphs"] == programs
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        UsageError, match=r"torch\.compile needs a C\+\+ compiler .*Install g\+\+, or leave out fuse:compile"
+    ):
+        load(reference(), compiled="yes")
+    assert len(load(reference()).predict(images(WORKLOAD.name, 64)[:1])) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", None])
+def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "weights.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match="cannot load the model .*weights.safetensors into fashion-resnet"):
+        load(replace(reference(), path=path, sha256=f"{content!r}"))
+
+
+def test_another_networks_weights_are_refused() -> None:
+    other = plugins.workload("fashion-mobilenet").weights
+    with pytest.raises(UsageError, match=r"(?s)cannot load the model .*Missing key"):
+        load(replace(reference(), path=other, sha256="another"))
+
+
+def test_an_exception_of_the_runtime_is_not_hidden() -> None:
+    with pytest.raises(RuntimeError, match="expected input"):
+        load(reference()).predict(np.zeros((1, 3, 5, 5), np.float32))
