@@ -1,0 +1,140 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite.law.answers import LEAST_COMPARED
+from tests.evidence_factory import ANSWERS, SERVING, TRUTH, Case, assert_refused, case, with_answers, with_preparation
+
+
+def sampled() -> Any:
+    answers = case("offline").performance.answers
+    assert answers and len(answers.indices) > 3500
+    return answers
+
+
+def changed(lost: int, won: int = 0, differences: int = 0) -> Case:
+    """Returns a case in which right answers were lost and wrong ones righted under load, at such a sensitivity."""
+    honest = case("offline")
+    right = ANSWERS[sampled().indices] == TRUTH[sampled().indices]
+    payload = sampled().payload.copy()
+    for places, shift in ((np.flatnonzero(right)[:lost], 1), (np.flatnonzero(~right)[:won], 0)):
+        values = (TRUTH[sampled().indices[places]] + shift) % 10
+        payload[places] = np.ascontiguousarray(values, np.int64).view(np.uint8).reshape(len(places), 8)
+    run = with_answers(honest.performance, payload=payload)
+    found = {"samples": 2000, "differences": differences}
+    passes = [{"order": "shuffled", "batch": "1", **found}]
+    return replace(honest, performance=with_preparation(run, {**found, "passes": passes}, "sensitivity"))
+
+
+def preparation(value: Any, *path: str) -> Case:
+    honest = case("offline")
+    return replace(honest, performance=with_preparation(honest.performance, value, *path))
+
+
+def performance(**arrays: Any) -> Case:
+    honest = case("offline")
+    return replace(honest, performance=with_answers(honest.performance, **arrays))
+
+
+def test_one_wrong_answer_in_a_hundred_is_refused() -> None:
+    detail = assert_refused(changed(len(sampled().indices) // 100), "same-answers")
+    assert "answers differ" in detail
+
+
+def test_a_single_different_answer_is_within_chance() -> None:
+    verdict = changed(1).verdict()
+    assert verdict.counts
+    assert any("1 of" in check.detail and "answers differ" in check.detail for check in verdict.checks)
+
+
+def test_answers_that_move_with_the_batch_are_judged_by_how_far_they_move() -> None:
+    """An honest dynamic INT8 model: half a percent of its answers depend on the batch, some the better for it."""
+    assert changed(12, 12, differences=10).verdict().counts
+    assert "answers differ" in assert_refused(changed(45, 45, differences=10), "same-answers")
+
+
+def test_more_right_answers_lost_than_won_is_refused_even_within_the_sensitivity() -> None:
+    detail = assert_refused(changed(25, differences=30), "same-answers")
+    assert "25 right ones became wrong and 0 wrong ones right" in detail
+
+
+def test_an_unstable_variant_is_not_judged() -> None:
+    assert "not judged: unstable" in assert_refused(changed(0, differences=41), "same-answers")
+    assert changed(0, differences=40).verdict().counts
+
+
+def test_whole_payloads_are_compared() -> None:
+    """The last byte is beyond what any class number fills."""
+    payload = sampled().payload.copy()
+    payload[:200, -1] = 1
+    assert_refused(performance(payload=payload), "same-answers")
+
+
+def test_too_few_answers_are_not_compared() -> None:
+    few = {name: getattr(sampled(), name)[: LEAST_COMPARED - 1] for name in ("seq_ids", "indices", "payload")}
+    assert "too few" in assert_refused(performance(**few), "same-answers")
+    enough = {name: getattr(sampled(), name)[:LEAST_COMPARED] for name in ("seq_ids", "indices", "payload")}
+    assert performance(**enough).verdict().counts
+
+
+def test_no_answers_are_not_compared() -> None:
+    none = {name: getattr(sampled(), name)[:0] for name in ("seq_ids", "indices", "payload")}
+    assert_refused(performance(**none), "same-answers")
+
+
+def test_the_power_reached_is_stated() -> None:
+    detail = next(check.detail for check in case("server").verdict().checks if check.name == "same-answers")
+    assert "1 % wrong answers would be refused with" in detail
+
+
+def test_an_answer_logged_twice_is_refused() -> None:
+    seq_ids = sampled().seq_ids.copy()
+    seq_ids[0] = seq_ids[1]
+    assert "logged twice" in assert_refused(performance(seq_ids=seq_ids), "same-answers")
+
+
+@pytest.mark.parametrize("number", [-1, 10**9])
+def test_an_answer_to_no_sample_is_refused(number: int) -> None:
+    seq_ids = sampled().seq_ids.copy()
+    seq_ids[0] = number
+    assert "an answer to no sample" in assert_refused(performance(seq_ids=seq_ids), "same-answers")
+
+
+@pytest.mark.parametrize("index", [-1, 2000])
+def test_an_answer_to_a_sample_that_the_dataset_lacks_is_refused(index: int) -> None:
+    indices = sampled().indices.copy()
+    indices[0] = index
+    assert_refused(performance(indices=indices), "same-answers")
+
+
+def test_answers_of_another_size_are_refused() -> None:
+    assert "bytes" in assert_refused(performance(payload=sampled().payload[:, :4]), "same-answers")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        [],
+        {"samples": 2000, "differences": 0},
+        {"samples": 2000, "differences": 0, "passes": []},
+        {"samples": 2000, "differences": 0, "passes": [{"samples": 2000}]},
+        {"samples": 1, "differences": 0, "passes": [{"samples": 1, "differences": 0}]},
+        {"samples": 458, "differences": 0, "passes": [{"samples": 458, "differences": 0}]},
+        {"samples": 10**12, "differences": 0, "passes": [{"samples": 2000, "differences": 0}]},
+        {"samples": 2000, "differences": -1, "passes": [{"samples": 2000, "differences": 0}]},
+        {"samples": 2000, "differences": 2001, "passes": [{"samples": 2000, "differences": 0}]},
+        {"samples": 2000, "differences": "0", "passes": [{"samples": 2000, "differences": 0}]},
+        {"samples": 2000, "differences": 0, "passes": [{"samples": 2000, "differences": 1}]},
+    ],
+)
+def test_a_sensitivity_that_says_nothing_is_refused(value: object) -> None:
+    assert_refused(preparation(value, "sensitivity"), "same-answers")
+
+
+def test_a_sensitivity_of_another_serving_is_refused() -> None:
+    detail = assert_refused(preparation({**SERVING, "batch": 1}, "serving"), "same-answers")
+    assert "another serving" in detail

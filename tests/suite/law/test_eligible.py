@@ -1,0 +1,40 @@
+from dataclasses import replace
+
+import pytest
+
+from tests.evidence_factory import assert_refused, case, variant_record, with_record
+
+
+def test_what_is_said_not_to_be_eligible_does_not_count() -> None:
+    honest = case("offline")
+    emulated = variant_record(eligible=False, not_eligible_because="int4 is emulated in float")
+    assert "emulated" in assert_refused(
+        replace(
+            honest,
+            performance=with_record(honest.performance, emulated, "variant"),
+            accuracy=with_record(honest.accuracy, emulated, "variant"),
+        ),
+        "eligible",
+    )
+
+
+@pytest.mark.parametrize("value", [False, None, "true", 1])
+def test_only_true_is_eligible(value: object) -> None:
+    honest = case("offline")
+    assert_refused(replace(honest, accuracy=with_record(honest.accuracy, value, "variant", "eligible")), "eligible")
+
+
+def test_a_reason_against_it_holds_whatever_else_is_said() -> None:
+    honest = case("offline")
+    reasoned = with_record(honest.performance, "simulated", "variant", "not_eligible_because")
+    assert_refused(replace(honest, performance=reasoned), "eligible")
+
+
+@pytest.mark.parametrize("backend", ["null", "simulated"])
+def test_a_backend_without_a_model_never_counts_whatever_the_record_says(backend: str) -> None:
+    honest = case("offline")
+    runs = [
+        with_record(with_record(run, variant_record(backend=backend), "variant"), backend, "backend", "name")
+        for run in (honest.performance, honest.accuracy)
+    ]
+    assert backend in assert_refused(replace(honest, performance=runs[0], accuracy=runs[1]), "eligible")

@@ -1,0 +1,91 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.errors import UsageError
+from common.files import write_json
+from suite.evidence import check_manifest, read, write_manifest
+from tests.evidence_factory import assert_refused, case, folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder("offline", "performance"), tmp_path / "run"))
+
+
+def test_an_honest_run_is_as_it_was_written(run: Path) -> None:
+    assert check_manifest(run) == ()
+    before = (run / "manifest.json").read_bytes()
+    write_manifest(run)
+    assert (run / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["run.json", "timeline.npz", "mlperf_log_detail.txt", "mlperf_log_accuracy.json"])
+def test_one_changed_byte_is_found_in_its_file(run: Path, name: str) -> None:
+    content = bytearray((run / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / name).write_bytes(content)
+    assert check_manifest(run) == (f"{name}: altered",)
+
+
+def test_a_missing_and_an_extra_file_are_named(run: Path) -> None:
+    (run / "environment.json").unlink()
+    (run / "more").mkdir()
+    (run / "more" / "notes.txt").write_text("hello")
+    assert check_manifest(run) == ("environment.json: missing", "more/notes.txt: not in the manifest")
+
+
+def test_a_link_is_no_evidence(run: Path, tmp_path: Path) -> None:
+    shutil.move(run / "run.json", tmp_path / "elsewhere.json")
+    (run / "run.json").symlink_to(tmp_path / "elsewhere.json")
+    assert check_manifest(run) == ("run.json: altered",)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"schema": 1}', '{"schema": 1, "files": []}', '{"schema": 2, "files": {}}']
+)
+def test_a_damaged_manifest_vouches_for_nothing(run: Path, content: str) -> None:
+    (run / "manifest.json").write_text(content)
+    assert len(check_manifest(run)) == 1
+
+
+def test_a_manifest_cannot_point_outside(run: Path) -> None:
+    write_json(run / "manifest.json", {"schema": 1, "files": {"../../etc/passwd": "0" * 64}})
+    assert "../../etc/passwd: missing" in check_manifest(run)
+
+
+def test_a_folder_without_manifest_is_no_run(run: Path) -> None:
+    (run / "manifest.json").unlink()
+    with pytest.raises(UsageError, match=r"is no run: it holds no manifest\.json"):
+        read(run)
+    with pytest.raises(UsageError, match="is no run: it is no folder"):
+        read(run / "nothing")
+    with pytest.raises(UsageError, match="Its runs are inside"):
+        read(folder("offline", "performance").parent if (folder("offline", "accuracy")) else run)
+
+
+def test_an_altered_file_keeps_a_figure_from_counting() -> None:
+    honest = case("offline")
+    altered = replace(honest.accuracy, altered=("run.json: altered",))
+    assert "accuracy run: run.json: altered" in assert_refused(replace(honest, accuracy=altered), "manifest")
+
+
+@pytest.mark.parametrize("name", ["run.json", "preparation.json", "environment.json"])
+@pytest.mark.parametrize("content", ["", "[1]", '{"schema": 1, "x": NaN}', '{"schema": 9}', "[" * 100_000])
+def test_a_damaged_record_is_read_as_damaged(run: Path, name: str, content: str) -> None:
+    (run / name).write_text(content)
+    write_manifest(run)
+    evidence = read(run)
+    assert any(problem.startswith(name) for problem in evidence.problems)
+    assert "finished" in replace(case("offline"), performance=evidence).failed()
+
+
+@pytest.mark.parametrize("name", ["timeline.npz", "mlperf_log_accuracy.json", "mlperf_log_detail.txt"])
+def test_a_missing_file_is_read_as_missing(run: Path, name: str) -> None:
+    (run / name).unlink()
+    write_manifest(run)
+    evidence = read(run)
+    assert any(name in problem for problem in evidence.problems)
+    assert "finished" in replace(case("offline"), performance=evidence).failed()

@@ -1,0 +1,139 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.evidence_factory import Case, assert_refused, case, with_record, with_values
+
+SCENARIOS = ("offline", "server", "single-stream", "multi-stream")
+
+
+def performance(scenario: str, **values: Any) -> Case:
+    honest = case(scenario)
+    return replace(honest, performance=with_values(honest.performance, **values))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("effective_qsl_rng_seed", 12),
+        ("effective_sample_index_rng_seed", 0),
+        ("effective_schedule_rng_seed", "13"),
+        ("effective_min_duration_ms", 4),
+        ("effective_min_duration_ms", -300),
+        ("effective_min_duration_ms", "600000"),
+        ("effective_min_duration_ms", 1e9),
+        ("effective_min_sample_count", 1),
+        ("effective_performance_sample_count", 1),
+        ("effective_performance_sample_count", 2001),
+        ("effective_accuracy_sample_count", 1999),
+        ("qsl_reported_total_count", 100_000),
+        ("effective_performance_issue_same", True),
+        ("effective_performance_issue_same", 0),
+        ("effective_performance_issue_unique", True),
+        ("effective_performance_issue_same_index", 3),
+        ("effective_sample_concatenate_permutation", True),
+        ("effective_print_timestamps", True),
+        ("effective_max_duration_ms", 1000),
+        ("effective_max_query_count", 10),
+        ("effective_max_query_count", False),
+        ("effective_max_async_queries", 7),
+        ("effective_target_latency_ns", 5_000_000_000),
+        ("effective_target_qps", 0),
+        ("effective_target_qps", float("nan")),
+        ("effective_test_mode", "SubmissionRun"),
+        ("effective_accuracy_log_sampling_target", 0),
+        ("effective_accuracy_log_rng_seed", 7),
+        ("effective_use_token_latencies", True),
+        ("effective_qsl_rng_seed", None),
+        ("effective_max_duration_ms", None),
+        ("effective_performance_issue_same", None),
+    ],
+)
+def test_a_loosened_setting_is_named(scenario: str, key: str, value: Any) -> None:
+    assert key in assert_refused(performance(scenario, **{key: value}), "settings")
+
+
+@pytest.mark.parametrize("scenario", ["server", "single-stream", "multi-stream"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("effective_min_query_count", 100),
+        ("effective_samples_per_query", 2),
+        ("effective_target_latency_percentile", 0.5),
+        ("effective_target_latency_percentile", None),
+        ("effective_target_duration_ms", 0),
+        ("generated_query_count", 499),
+        ("generated_query_duration", 299_000_000),
+    ],
+)
+def test_a_loosened_setting_of_a_stream_of_queries_is_named(scenario: str, key: str, value: Any) -> None:
+    assert key in assert_refused(performance(scenario, **{key: value}), "settings")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("effective_samples_per_query", 100),
+        ("effective_min_query_count", 2),
+        ("generated_query_count", 2),
+    ],
+)
+def test_offline_is_one_query_of_enough_samples(key: str, value: Any) -> None:
+    assert key in assert_refused(performance("offline", **{key: value}), "settings")
+
+
+def test_threads_that_issue_are_the_suites_to_set() -> None:
+    assert_refused(performance("server", requested_server_num_issue_query_threads=2), "settings")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_stricter_than_the_rules_is_allowed_but_for_what_is_exact(scenario: str) -> None:
+    assert performance(scenario, effective_min_duration_ms=10_000).verdict().counts
+
+
+def test_an_audit_file_is_named() -> None:
+    honest = case("offline")
+    result = honest.performance.result
+    assert result
+    warned = replace(result, warnings=("Found Audit Config file (audit.config). Overriding TestSettings",))
+    detail = assert_refused(replace(honest, performance=replace(honest.performance, result=warned)), "settings")
+    assert "audit file" in detail
+
+
+@pytest.mark.parametrize("sets", [(), (1,), (1000, 1000)])
+def test_the_samples_must_really_have_been_loaded(sets: tuple[int, ...]) -> None:
+    honest = case("offline")
+    result = honest.performance.result
+    assert result
+    loaded = replace(honest.performance, result=replace(result, loaded_sets=sets))
+    assert "loaded_qsl_set" in assert_refused(replace(honest, performance=loaded), "settings")
+
+
+def test_the_accuracy_runs_seeds_are_judged_too_and_its_durations_are_not() -> None:
+    honest = case("server")
+    loose = replace(honest, accuracy=with_values(honest.accuracy, effective_min_duration_ms=1))
+    assert loose.verdict().counts
+    seeded = replace(honest, accuracy=with_values(honest.accuracy, effective_qsl_rng_seed=12))
+    assert "accuracy run" in assert_refused(seeded, "settings")
+
+
+def test_a_run_is_judged_by_its_own_profile_alone() -> None:
+    honest = case("offline")
+    claimed = replace(
+        honest,
+        performance=with_record(honest.performance, "official", "profile"),
+        accuracy=with_record(honest.accuracy, "official", "profile"),
+    )
+    assert "profile 'official'" in assert_refused(claimed, "settings")
+
+
+def test_a_scenario_without_rules_is_not_judged_by_others() -> None:
+    honest = case("offline")
+    renamed = replace(
+        honest,
+        performance=with_record(honest.performance, "interactive", "scenario"),
+        accuracy=with_record(honest.accuracy, "interactive", "scenario"),
+    )
+    assert {"settings", "valid"} <= renamed.failed()
