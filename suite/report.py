@@ -66,10 +66,11 @@ def _speed(outcome: Outcome) -> tuple[str, str] | None:
     counted, run = outcome.verdict.counted, outcome.runs[0]
     if counted is None or run.result is None:
         return None
-    samples = run.get("sut", "samples_completed")
-    said = f"LoadGen {run.get('loadgen_version')}: {run.result.validity}, {samples:,} samples"
     name = "latency" if counted.unit == LATENCY_UNIT else "throughput"
-    return name, f"{_figure(counted.value, counted.unit)}  ({counted.label}; {said}{_drained(counted)})"
+    samples = run.get("sut", "samples_completed")
+    label = "" if counted.label == name else f"{counted.label}; "
+    said = f"{label}LoadGen {run.get('loadgen_version')}: {run.result.validity}, {samples:,} samples"
+    return name, f"{_figure(counted.value, counted.unit)}  ({said}{_drained(counted)})"
 
 
 def _figure(value: float, unit: str) -> str:

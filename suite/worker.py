@@ -40,6 +40,7 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
     from suite import probes
     from suite.search import Terms, hint, loaded, resolve
 
+    channel.counts = lambda: (0, probes.answered(), None)
     channel.phase("loading the data")
     subject, terms, findings = Subject.open(job["subject"]), Terms(**job["terms"]), dict(job["known"])
     subject.dataset.load(np.arange(subject.dataset.total))

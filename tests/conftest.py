@@ -1,13 +1,14 @@
 """What tests of several rooms share."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tools.fetch_data import cache_root
+from suite.places import cache_dir
 
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Returns the folder of the datasets, filled by `make data`."""
-    return cache_root() / "data"
+    return cache_dir("", os.environ) / "data"

@@ -30,6 +30,7 @@ from common.files import write_atomically
 from common.flags import new_flags, run
 from common.names import normal, unknown
 from suite import plugins
+from suite.places import cache_dir
 
 if TYPE_CHECKING:
     from reference_models.datasets.fashion_mnist import DataFile
@@ -39,8 +40,6 @@ SPLIT = flags.DEFINE_enum("split", "test", ["test", "train", "all"], "what to fe
 FROM = flags.DEFINE_string("from", "", "directory to look in first (default: $TANDEM_DATA)", flag_values=FLAGS)
 CACHE = flags.DEFINE_string("cache_dir", "", "the cache (default: $TANDEM_CACHE or ~/.cache/tandem)", flag_values=FLAGS)
 
-# A mirror only has to have FILE.gz under its address.
-UPSTREAM = {"fashion-mnist": "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion"}
 SYSTEM = Path("/usr/share/datasets")
 
 CHUNK_BYTES = 1 << 16
@@ -49,9 +48,10 @@ GZIP_SLACK_BYTES = 1 << 16
 
 
 class Dataset(Protocol):
-    """What this tool uses of a dataset's module; `FILES` maps a split to its files."""
+    """What this tool uses of a dataset's module; `FILES` maps a split to its files, `UPSTREAM` serves them."""
 
     NAME: str
+    UPSTREAM: str
     FILES: dict[str, tuple["DataFile", ...]]
 
     def read_file(self, folder: Path, file: "DataFile") -> bytes:
@@ -386,12 +386,6 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda amount: bar.advance(task, amount)
 
 
-def cache_root() -> Path:
-    """Returns the cache: TANDEM_CACHE, else tandem in the user's cache folder."""
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TANDEM_CACHE") or Path(user, "tandem"))
-
-
 def main(arguments: list[str]) -> int:
     """Fetches the dataset that is named."""
     known = plugins.names("reference_models.datasets")
@@ -405,10 +399,10 @@ def main(arguments: list[str]) -> int:
     places = Places(
         given=Path(given) if given else None,
         system=SYSTEM / dataset.NAME,
-        upstream=UPSTREAM.get(dataset.NAME),
+        upstream=dataset.UPSTREAM,
         package=f"dataset-{dataset.NAME}",
     )
-    target = Path(CACHE.value or cache_root()) / "data" / dataset.NAME
+    target = cache_dir(CACHE.value, os.environ) / "data" / dataset.NAME
     fetch(dataset, SPLIT.value, target, places, lambda line: print(line, file=sys.stderr))
     return 0
 

@@ -7,6 +7,7 @@ reference.json and CARD.md into the workload's folder (or --out).
 
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,17 +16,28 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
-from absl import app, flags
+from absl import flags
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.errors import UsageError
 from common.files import sha256_file, write_atomically, write_json
+from common.flags import new_flags, run
+from common.names import normal, unknown
 from common.statistics import wilson_interval
 from reference_models.datasets import fashion_mnist
+from suite.places import cache_dir, data_dir
 
 NETWORKS = {"fashion-resnet": "FashionResNet", "fashion-mobilenet": "FashionMobileNet"}
+
+FLAGS = new_flags()
+DATA = flags.DEFINE_string(
+    "data_dir", "", "folder of Fashion-MNIST's files (default: $TANDEM_DATA, else the cache)", flag_values=FLAGS
+)
+OUT = flags.DEFINE_string("out", "", "folder to write (default: the workload's own)", flag_values=FLAGS)
+
+TRAINING_IMAGES = 60_000
 ROOM = Path(__file__).parents[1] / "reference_models"
 
 
@@ -107,7 +119,7 @@ class Trainer:
 
     def __init__(self, network: nn.Module, recipe: Recipe, steps_per_epoch: int) -> None:
         self.recipe = recipe
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(
             self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
         )
@@ -160,7 +172,10 @@ def train(name: str, recipe: Recipe, learn: Images, held_out: Images, log: TextI
         right = correct(trainer.average.module, held_out)
         if right > best:
             best, chosen, weights = right, epoch, trainer.weights()
-        say(log, f"epoch {epoch} loss {loss:.4f} held-out {right}/{len(held_out.labels)} {time.monotonic() - started:.0f} s")
+        say(
+            log,
+            f"epoch {epoch} loss {loss:.4f} held-out {right}/{len(held_out.labels)} {time.monotonic() - started:.0f} s",
+        )
     say(log, f"chosen on the held-out images: epoch {chosen}, {best}/{len(held_out.labels)}")
     return weights
 
@@ -195,10 +210,13 @@ CARD = """# {name}
 | output | 10 logits; the answer is the greatest |
 | parameters | {parameters:,} |
 | FLOPs of one image | {flops:,} (a multiply-add counts as two) |
-| data | Fashion-MNIST ({licence}): {learned:,} training images to learn from, {validation_images:,} held out, on which the epoch was chosen |
-| recipe | `recipe.json` beside this file: SGD with Nesterov momentum 0.9, one-cycle learning rate, label smoothing, random flip, shift and erasing, moving average of the weights |
+| data | Fashion-MNIST ({licence}) |
+| split | {learned:,} training images to learn from, {validation_images:,} held out, on which the epoch was chosen |
+| recipe | `recipe.json` beside this file; SGD with Nesterov momentum 0.9, one-cycle learning rate |
+| augmentation | random flip, shift and erasing; label smoothing; moving average of the weights |
 | seed | {seed} |
-| top-1 on the 10,000 test images, read once after the choice | **{percent:.2f} %** ({right}/{total}; 95 % interval {low:.2f} to {high:.2f} %) |
+| top-1 on the test images, read once, after the choice | **{percent:.2f} %**, {right}/{total} |
+| 95 % interval (Wilson) | {low:.2f} to {high:.2f} % |
 | weights | `weights.safetensors`, SHA-256 `{sha256}` |
 | trained with | torch {torch}, {threads} CPU threads; log in `training.log` |
 | licence | Apache-2.0 |
@@ -209,27 +227,33 @@ top-1 within a few tenths of a percent and not the same bytes.
 """
 
 
-def write_results(name: str, out: Path, recipe: Recipe, weights: dict[str, Tensor], test: Images, learned: int) -> str:
+def write_results(name: str, out: Path, recipe: Recipe, weights: dict[str, Tensor], test: Images) -> str:
     """Writes weights, reference.json and CARD.md, and returns the line for the log."""
     network = build(name)
     network.load_state_dict(weights)
     right, total = correct(network, test), len(test.labels)
-    low, high = wilson_interval(right, total)
-    out.mkdir(parents=True, exist_ok=True)
     save_file(weights, out / "weights.safetensors")
     sha256 = sha256_file(out / "weights.safetensors")
     write_json(
         out / "reference.json",
         {"metric": "top1", "quality_percent": 100 * right / total, "schema": 1, "weights_sha256": sha256},
     )
-    card = CARD.format(
+    write_atomically(out / "CARD.md", card(name, recipe, right, total, sha256).encode())
+    return f"test images, read once: {right}/{total} top-1 {100 * right / total:.2f} %; weights {sha256}"
+
+
+def card(name: str, recipe: Recipe, right: int, total: int, sha256: str) -> str:
+    """Returns the model card of a reference that labels `right` of `total` test images rightly."""
+    network = build(name)
+    low, high = wilson_interval(right, total)
+    return CARD.format(
         name=name,
         doc=(sys.modules[type(network).__module__].__doc__ or "").strip(),
         preprocessing=fashion_mnist.PREPROCESSING,
         parameters=sum(p.numel() for p in network.parameters()),
         flops=flops(network.eval()),
         licence=fashion_mnist.LICENCE,
-        learned=learned,
+        learned=TRAINING_IMAGES - recipe.validation_images,
         right=right,
         total=total,
         percent=100 * right / total,
@@ -239,11 +263,9 @@ def write_results(name: str, out: Path, recipe: Recipe, weights: dict[str, Tenso
         torch=torch.__version__,
         **{key: getattr(recipe, key) for key in ("validation_images", "seed", "threads")},
     )
-    write_atomically(out / "CARD.md", card.encode())
-    return f"test images, read once: {right}/{total} top-1 {100 * right / total:.2f} %; weights {sha256}"
 
 
-def run(name: str, data: Path, out: Path) -> None:
+def train_workload(name: str, data: Path, out: Path) -> None:
     """Trains one reference model and writes everything that belongs to it."""
     recipe = Recipe(**json.loads((ROOM / name.replace("-", "_") / "recipe.json").read_text()))
     torch.set_num_threads(recipe.threads)
@@ -255,18 +277,20 @@ def run(name: str, data: Path, out: Path) -> None:
         say(log, f"{name} torch {torch.__version__} {recipe}")
         say(log, f"learning from {len(learn.labels)} training images, {len(held_out.labels)} held out")
         weights = train(name, recipe, learn, held_out, log)
-        say(log, write_results(name, out, recipe, weights, read_images(data, "test"), len(learn.labels)))
+        say(log, write_results(name, out, recipe, weights, read_images(data, "test")))
 
 
-def main(argv: list[str]) -> None:
-    """Reads the flags and trains."""
-    if len(argv) != 2 or argv[1] not in NETWORKS:
-        raise UsageError(f"usage: python -m tools.train {{{'|'.join(NETWORKS)}}} [--data DIR] [--out DIR]")
-    name = argv[1]
-    run(name, Path(flags.FLAGS.data), Path(flags.FLAGS.out or ROOM / name.replace("-", "_")))
+def main(arguments: list[str]) -> int:
+    """Trains the reference model that is named."""
+    if len(arguments) != 1:
+        raise UsageError(f"Name one workload: python -m tools.train {'|'.join(NETWORKS)}")
+    name = normal(arguments[0])
+    if name not in NETWORKS:
+        raise unknown("workload", arguments[0], NETWORKS)
+    data = data_dir(DATA.value, os.environ, cache_dir("", os.environ), fashion_mnist.NAME)
+    train_workload(name, data, Path(OUT.value or ROOM / name.replace("-", "_")))
+    return 0
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data", str(Path.home() / ".cache/tandem/data/fashion-mnist"), "folder of Fashion-MNIST's files")
-    flags.DEFINE_string("out", "", "folder to write (default: the workload's own)")
-    app.run(main)
+    sys.exit(run(main, FLAGS, arguments="WORKLOAD"))

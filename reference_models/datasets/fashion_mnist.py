@@ -18,6 +18,8 @@ from reference_models.base import Indices
 
 NAME = "fashion-mnist"
 LICENCE = "MIT, Copyright 2017 Zalando SE"
+# A mirror only has to have FILE.gz under its address.
+UPSTREAM = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion"
 CLASSES = 10
 SHAPE = (1, 28, 28)
 
@@ -55,22 +57,28 @@ def read_file(folder: Path, file: DataFile) -> bytes:
     """Returns a file's uncompressed content from `NAME.gz` or `NAME`; raises UsageError if absent or altered."""
     path = next((p for p in (folder / f"{file.name}.gz", folder / file.name) if p.is_file()), None)
     if path is None:
-        raise UsageError(f"Fashion-MNIST: {folder} holds no {file.name}[.gz]. Run: python -m tools.fetch_data {NAME}")
+        raise UsageError(f"Fashion-MNIST: {folder} holds no {file.name}[.gz]. {_way_out(folder)}")
     try:
         # One byte past the known size is enough to see that a file is too long, however far it would inflate.
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             content = stream.read(file.size_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(
-            f"Fashion-MNIST: {path} cannot be read ({error}). Delete it and run: python -m tools.fetch_data {NAME}"
-        ) from error
+        raise UsageError(f"Fashion-MNIST: {path} cannot be read ({error}). Delete it. {_way_out(folder)}") from error
     found = sha256_bytes(content)
     if found != file.sha256:
         raise UsageError(
             f"Fashion-MNIST: {path} is corrupt: expected SHA-256 {file.sha256}, found {found}. "
-            f"Delete it and run: python -m tools.fetch_data {NAME}"
+            f"Delete it. {_way_out(folder)}"
         )
     return content
+
+
+def _way_out(folder: Path) -> str:
+    """Returns what to do for the files: the command that fetches them, and where to if it is a cache's folder."""
+    command = f"python -m tools.fetch_data {NAME}"
+    if folder.parts[-2:] == ("data", NAME):
+        return f"Run: {command} --cache-dir {folder.parents[1]}"
+    return f"Run: {command}, and leave out --data-dir"
 
 
 def images(folder: Path, split: str) -> NDArray[np.uint8]:
