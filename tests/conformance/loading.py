@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +13,16 @@ from common.errors import UsageError
 from reference_models.base import Model, Workload
 from scenarios.base import Backend, Session
 from suite import artifacts, plugins, recipes
+from suite.places import cache_dir
 from suite.variant import Requested, Variant
-from tools.fetch_data import cache_root
 
 WORKLOADS = plugins.names("reference_models")
+CACHE = cache_dir("", os.environ)
+
+
+def data_folder(workload: Workload) -> Path:
+    """Returns the folder of a workload's dataset."""
+    return CACHE / "data" / workload.dataset_name
 
 
 def installed(name: str) -> bool:
@@ -31,8 +39,7 @@ REAL = tuple(name for name in INSTALLED if plugins.backend(name).ELIGIBLE)
 
 def model(workload: Workload, backend: Backend) -> Model:
     """Returns the reference in a backend's format."""
-    cache = cache_root()
-    return artifacts.prepare(workload, backend.FORMATS, cache / "data" / workload.dataset_name, cache)
+    return artifacts.prepare(workload, backend.FORMATS, data_folder(workload), CACHE)
 
 
 def variant(backend: str, workload: Workload, recipe: str = "", **options: str) -> Variant:
@@ -66,6 +73,6 @@ def session(
 def images(workload_name: str, count: int) -> NDArray[np.float32]:
     """Returns the first samples of a workload's dataset."""
     workload = plugins.workload(workload_name)
-    dataset = workload.open_dataset(cache_root() / "data" / workload.dataset_name)
+    dataset = workload.open_dataset(data_folder(workload))
     dataset.load(range(count))
     return dataset.batch(range(count))

@@ -5,8 +5,7 @@ import pytest
 
 from reference_models.base import Dataset, Workload
 from suite import plugins
-from tests.conformance.loading import WORKLOADS
-from tools.fetch_data import cache_root
+from tests.conformance.loading import WORKLOADS, data_folder
 
 
 @pytest.fixture(params=WORKLOADS)
@@ -16,7 +15,7 @@ def workload(request: pytest.FixtureRequest) -> Workload:
 
 @pytest.fixture
 def dataset(workload: Workload) -> Dataset:
-    return workload.open_dataset(cache_root() / "data" / workload.dataset_name)
+    return workload.open_dataset(data_folder(workload))
 
 
 def test_a_batch_holds_the_samples_in_the_order_asked_for(workload: Workload, dataset: Dataset) -> None:
@@ -67,7 +66,7 @@ def test_every_sample_has_a_true_answer(workload: Workload, dataset: Dataset) ->
 
 
 def test_it_says_what_it_is(workload: Workload, dataset: Dataset) -> None:
-    again = workload.open_dataset(cache_root() / "data" / workload.dataset_name)
+    again = workload.open_dataset(data_folder(workload))
     assert len(dataset.digest) == 64
     assert dataset.digest == again.digest
     assert dataset.preprocessing

@@ -10,8 +10,7 @@ from common.files import sha256_file
 from reference_models.base import Workload
 from suite import artifacts, plugins
 from suite.export import load_network
-from tests.conformance.loading import REAL, WORKLOADS, images, session
-from tools.fetch_data import cache_root
+from tests.conformance.loading import REAL, WORKLOADS, data_folder, images, session
 
 
 @pytest.fixture(params=WORKLOADS)
@@ -57,7 +56,7 @@ def test_the_target_is_99_percent_of_the_quality(workload: Workload) -> None:
 
 def test_the_reference_has_the_quality_that_it_is_said_to_have(workload: Workload) -> None:
     """Measured here on the whole evaluation set, with every real backend that is installed."""
-    dataset = workload.open_dataset(cache_root() / "data" / workload.dataset_name)
+    dataset = workload.open_dataset(data_folder(workload))
     samples = images(workload.name, dataset.total)
     for name in REAL:
         with session(name, workload) as opened:
