@@ -13,8 +13,9 @@ from common.files import write_json
 from reference_models.base import Dataset, Workload
 from scenarios.base import SAMPLED_ANSWERS, LoadRules, Scenario, test_settings
 from scenarios.harness import logs
-from suite import environment, launch, memory, store
+from suite import environment, launch, store
 from suite.evidence import write_manifest
+from suite.memory import predicted_bytes
 from suite.plan import Plan
 from suite.progress import shown
 from suite.variant import Serving, Variant
@@ -51,16 +52,12 @@ class Interrupted(KeyboardInterrupt):
 def run(ready: Ready, mode: str, result: Path) -> Path:
     """Runs one test and returns its folder. The record says finished, failed or interrupted.
 
-    Raises UsageError for a run that would not fit in memory, before anything is written; Interrupted after Ctrl-C.
+    Raises Interrupted after Ctrl-C.
     """
     hint = ready.hint if ready.hint is not None else _idle_hint(ready.scenario)
-    if mode == "performance":
-        predicted = memory.check(ready.scenario, ready.rules, hint, environment.available_memory())
-    else:
-        predicted = 0
     folder = store.new_run(result, mode)
     seed = secrets.randbits(63)
-    record = _record(ready, mode, hint, seed, predicted)
+    record = _record(ready, mode, hint, seed)
     interrupted = False
     try:
         store.write_record(folder, record)
@@ -125,7 +122,7 @@ def _allowance(ready: Ready, mode: str, hint: float, queries: int) -> float:
     return gaps + (GENERATION_S_PER_QUERY * queries if mode == "performance" else 0.0)
 
 
-def _record(ready: Ready, mode: str, hint: float, seed: int, predicted: int) -> dict[str, Any]:
+def _record(ready: Ready, mode: str, hint: float, seed: int) -> dict[str, Any]:
     """Returns the record as it stands before the test."""
     plan, workload = ready.plan, ready.workload
     return {
@@ -158,7 +155,9 @@ def _record(ready: Ready, mode: str, hint: float, seed: int, predicted: int) -> 
         "fingerprint": environment.fingerprint(ready.serving.device),
         "accuracy_log_rng_seed": seed,
         "accuracy_log_sampling_target": SAMPLED_ANSWERS,
-        "predicted_memory_bytes": predicted,
+        "predicted_memory_bytes": (
+            predicted_bytes(ready.scenario.generated(ready.rules, hint)) if mode == "performance" else None
+        ),
     }
 
 

@@ -9,7 +9,7 @@ from common.errors import RunFailed, TandemError
 from common.files import write_json
 from scenarios.harness import logs
 from scenarios.harness.logs import headline
-from suite import conduct, evidence, prepare, rules, store
+from suite import conduct, environment, evidence, memory, prepare, rules, store
 from suite.conduct import Ready
 from suite.evidence import Evidence
 from suite.explain import Explanation, explain
@@ -59,6 +59,8 @@ def _performance(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...]
     """Returns the last performance run, after as many tries as were asked for, and why it is not valid if it is not."""
     retries = ready.plan.retries
     while True:
+        assert ready.hint is not None
+        memory.check(ready.scenario, ready.rules, ready.hint, environment.available_memory())
         run = _run(ready, "performance", _new_result(ready))
         explanations = explain(run)
         changed = next((one.retry for one in explanations if one.retry), None)

@@ -27,12 +27,12 @@ def predicted_bytes(generated: Generated) -> int:
     )
 
 
-def check(scenario: Scenario, rules: LoadRules, hint: float, available_bytes: int) -> int:
-    """Returns the prediction; raises UsageError where it does not fit, with the settings that would."""
+def check(scenario: Scenario, rules: LoadRules, hint: float, available_bytes: int) -> None:
+    """Raises UsageError for a performance run that does not fit, with the settings that would."""
     needed = predicted_bytes(scenario.generated(rules, hint))
     room = int(USABLE_SHARE * available_bytes)
     if needed <= room:
-        return needed
+        return
     raise UsageError(
         f"The run needs about {needed / 1e9:.1f} GB for LoadGen's queries, and {room / 1e9:.1f} GB can be used. "
         f"It would fit with {_fitting(scenario, rules, hint, room)}, or with --profile quick."

@@ -34,6 +34,7 @@ class Plan:
     recipe: str
     options: dict[str, str]
     requested: Requested
+    search_again: bool
     hint: Hint
     coalesce_queries: bool
     coalesce_source: str
@@ -73,6 +74,7 @@ class Asked:
     sessions: int | None
     threads: int | None
     device: str
+    search_again: bool
     target_qps: float | None
     expected_latency_ms: float | None
     coalesce_queries: bool | None
@@ -107,6 +109,7 @@ def resolve(asked: Asked) -> Plan:
         recipe=recipes.canonical(recipes.parse(asked.optimize)),
         options=_options(asked.backend_options),
         requested=Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device),
+        search_again=asked.search_again,
         hint=_hint(asked, scenario, conf),
         coalesce_queries=coalesce,
         coalesce_source=coalesce_source,

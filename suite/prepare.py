@@ -91,7 +91,7 @@ def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms,
         [variant.id, asdict(terms), environment.fingerprint(plan.requested.device), source],
     )
     kept = Path(plan.cache_dir) / "search" / f"{key}.json"
-    known = _read(kept)
+    known = {} if plan.search_again else _read(kept)
     job = {
         "subject": subject,
         "terms": asdict(terms),

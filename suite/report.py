@@ -5,6 +5,7 @@ from typing import Any
 
 from common.errors import TandemError
 from common.files import canonical_json
+from suite.environment import usable_cores
 from suite.execute import Outcome
 from suite.law import complete
 from suite.law.drain import Counted
@@ -51,6 +52,7 @@ def _lines(outcome: Outcome) -> list[str]:
         *(f"  {name:<{width}}  {text}" for name, text in facts),
         "",
         *(f"  {line}" for line in outcome.verdict.lines()[:-1]),
+        *_searched(outcome),
         *_why(outcome),
         "",
         outcome.verdict.closing,
@@ -124,6 +126,17 @@ def _attempts(outcome: Outcome) -> tuple[str, str] | None:
         middle = statistics.median(outcome.figures)
         text += f"  (best {_figure(best, unit)}, median {_figure(middle, unit)}: {best / middle:.2f} of it)"
     return "attempts", text
+
+
+def _searched(outcome: Outcome) -> list[str]:
+    """Returns a note where batch, sessions and threads were searched while the machine had other work."""
+    load, cores = outcome.ready.preparation.get("load_average_1min", 0.0), usable_cores()
+    if load <= cores:
+        return []
+    return [
+        f"  note  batch, sessions and threads were searched on a busy machine (load average {load:g} on {cores} "
+        "cores); --search-again does it anew"
+    ]
 
 
 def _why(outcome: Outcome) -> list[str]:

@@ -38,6 +38,9 @@ _flag(flags.DEFINE_integer, "max_wait_us", None, "longest wait of a batch that i
 _flag(flags.DEFINE_integer, "sessions", None, "sessions side by side (default: searched)")
 _flag(flags.DEFINE_integer, "threads", None, "CPU threads of a session (default: searched)")
 _flag(flags.DEFINE_string, "device", "auto", "auto, cpu or cuda")
+_flag(
+    flags.DEFINE_bool, "search_again", False, "search batch, sessions and threads anew, not as kept from an earlier run"
+)
 _flag(flags.DEFINE_integer, "retry", 0, "times an invalid performance run is tried again, with what was advised")
 _flag(flags.DEFINE_float, "stall_timeout", 60.0, "seconds without progress after which a run is ended")
 _flag(flags.DEFINE_bool, "save_outputs", False, "keep the raw outputs of an accuracy run beside its log")
@@ -85,6 +88,7 @@ def _asked() -> Asked:
         sessions=FLAGS.sessions,
         threads=FLAGS.threads,
         device=FLAGS.device,
+        search_again=FLAGS.search_again,
         target_qps=FLAGS.target_qps,
         expected_latency_ms=FLAGS.expected_latency_ms,
         coalesce_queries=FLAGS.coalesce_queries,

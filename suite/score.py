@@ -5,6 +5,7 @@
 Exit codes: 0 the target is met, 1 it is not, or the evidence is damaged, 2 no such evidence.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
     evidence = read(Path(arguments[0]))
     if evidence.mode != "accuracy":
         raise UsageError(f"{evidence.folder} is a run of mode {evidence.mode}; give an accuracy run.")
-    facts = facts_for(evidence, DATA_DIR.value)
+    facts = facts_for(evidence, DATA_DIR.value, os.environ)
     metrics = complete.metrics_of(evidence, facts)
     faults = [*evidence.altered, *finished.faults_of(evidence)]
     met = metrics[facts.metric] >= facts.target

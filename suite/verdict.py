@@ -20,7 +20,7 @@ from common.files import canonical_json
 from common.flags import new_flags, run
 from reference_models.base import Dataset, Workload
 from scenarios.harness.logs import finite
-from suite import plugins, rules
+from suite import places, plugins, rules
 from suite.evidence import Evidence, lookup, read
 from suite.law import answers, complete, drain, eligible, finished, manifest, memory, settings, together, valid
 from suite.law.base import Check, Facts, Pair, Rule, judged
@@ -184,7 +184,7 @@ def facts_of(workload: Workload, dataset: Dataset) -> Facts:
     )
 
 
-def facts_for(evidence: Evidence, data_dir: str) -> Facts:
+def facts_for(evidence: Evidence, data_dir: str, environment: Mapping[str, str]) -> Facts:
     """Returns the facts of the workload that evidence names; raises UsageError for one that the source lacks.
 
     Evidence may come from anywhere, so a workload from outside the tree, which would have to be imported, is refused.
@@ -193,19 +193,8 @@ def facts_for(evidence: Evidence, data_dir: str) -> Facts:
     if "." in name:
         raise UsageError(f"{evidence.folder} is of the workload '{name}', which is none of this source's.")
     workload = plugins.workload(name)
-    return facts_of(workload, workload.open_dataset(data_folder(data_dir, workload.dataset_name)))
-
-
-def data_folder(given: str, dataset: str) -> Path:
-    """Returns the folder of a dataset's files: what was given, else the environment's where it is, else the cache's."""
-    if given:
-        return Path(given)
-    files = plugins.load("reference_models.datasets", "dataset", dataset).FILES["test"]
-    environment = os.environ.get("TANDEM_DATA", "")
-    if environment and any((Path(environment) / f"{file.name}{end}").exists() for file in files for end in ("", ".gz")):
-        return Path(environment)
-    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
-    return Path(os.environ.get("TANDEM_CACHE") or user_cache) / "data" / dataset
+    folder = places.data_dir(data_dir, environment, places.cache_dir("", environment), workload.dataset_name)
+    return facts_of(workload, workload.open_dataset(folder))
 
 
 def rules_for(evidence: Evidence) -> Rules:
@@ -278,7 +267,7 @@ def _folders(given: list[Path]) -> list[Path]:
 def main(arguments: list[str]) -> int:
     """Prints the verdict on the two runs."""
     performance, accuracy = (read(folder) for folder in _folders([Path(argument) for argument in arguments]))
-    verdict = judge(performance, accuracy, rules_for(performance), facts_for(performance, DATA_DIR.value))
+    verdict = judge(performance, accuracy, rules_for(performance), facts_for(performance, DATA_DIR.value, os.environ))
     if JSON.value:
         print(canonical_json(verdict.record()), end="")
     else:

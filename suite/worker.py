@@ -47,7 +47,7 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
     if "serving" not in findings:
         channel.phase("finding how to serve it")
         serving, tried = resolve(subject, Requested(**job["requested"]), terms)
-        findings.update(serving=serving.__dict__, probes=tried)
+        findings.update(serving=serving.__dict__, probes=tried, load_average_1min=round(os.getloadavg()[0], 2))
     serving = Serving(**findings["serving"])
     with loaded(subject, serving) as sessions:
         if "sensitivity" not in findings:
