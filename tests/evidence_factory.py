@@ -128,6 +128,25 @@ def folder(scenario: str, mode: str) -> Path:
     return made
 
 
+def invalid(made: Path, scenario: str, **settings: Any) -> Evidence:
+    """Returns the evidence of a run with these settings of LoadGen's in place of the honest ones."""
+    job = {"folder": str(made), "scenario": scenario, "mode": "performance", "seed": 1, "settings": settings}
+    subprocess.run([sys.executable, "-m", "tests.evidence_factory", json.dumps(job)], check=True, timeout=60)
+    _write_records(made, scenario, "performance", 1)
+    write_manifest(made)
+    return read(made)
+
+
+@functools.cache
+def submission(scenario: str, *flags: str) -> Path:
+    """Returns the folder of a performance and an accuracy run made by the suite itself, in the quick profile."""
+    results = Path(_root().name) / "suite" / scenario
+    command = [sys.executable, "-m", "suite.run", "--scenario", scenario, "--results-dir", str(results), "--retry=2"]
+    done = subprocess.run([*command, *flags], timeout=170, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(path.parent for path in sorted(results.rglob("verdict.json"), reverse=True))
+
+
 @functools.cache
 def case(scenario: str) -> Case:
     """Returns the evidence of two honest runs of a scenario."""
@@ -248,7 +267,7 @@ def _settings(job: Mapping[str, Any]) -> Any:
     settings = mlperf_loadgen.TestSettings()
     settings.scenario = getattr(mlperf_loadgen.TestScenario, LOADGEN_NAMES[scenario])
     settings.mode = getattr(mlperf_loadgen.TestMode, LOADGEN_MODES[job["mode"]])
-    for name, value in values.items():
+    for name, value in {**values, **job.get("settings", {})}.items():
         setattr(settings, name, value)
     return settings
 

@@ -1,0 +1,69 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from suite.explain import explain
+from tests.evidence_factory import HINTS, case, invalid, with_record
+
+
+@pytest.mark.parametrize("scenario", ["offline", "server", "single-stream", "multi-stream"])
+def test_a_valid_run_needs_no_explanation(scenario: str) -> None:
+    assert explain(case(scenario).performance) == ()
+
+
+def test_a_run_that_was_told_too_small_a_load_is_told_a_higher_one(tmp_path: Path) -> None:
+    run = invalid(tmp_path, "offline", offline_expected_qps=1000.0, min_duration_ms=1000)
+    (explained,) = explain(run)
+    assert explained.rule == "minimum duration" and '"result_min_duration_met"' in explained.line
+    assert run.result and explained.retry and explained.retry > run.result.values["result_samples_per_second"]
+    assert "--target-qps" in explained.advice
+
+
+@pytest.mark.parametrize("scenario", ["single-stream", "multi-stream"])
+def test_a_stream_that_ran_out_of_queries_is_told_a_lower_latency(tmp_path: Path, scenario: str) -> None:
+    name = f"{scenario.replace('-', '_')}_expected_latency_ns"
+    run = invalid(tmp_path, scenario, **{name: 20_000_000})
+    (explained,) = explain(run)
+    assert explained.rule == "minimum duration" and "--expected-latency-ms" in explained.advice
+    assert explained.retry and explained.retry < 20_000_000 / 2
+    again = tmp_path / "again"
+    again.mkdir()
+    assert explain(invalid(again, scenario, **{name: round(explained.retry)})) == ()
+
+
+def test_a_server_past_its_limit_is_told_less_load(tmp_path: Path) -> None:
+    run = invalid(tmp_path, "server", server_target_qps=20 * HINTS["server"])
+    (explained,) = explain(run)
+    assert explained.rule == "latency limit" and '"result_perf_constraints_met"' in explained.line
+    assert run.result and explained.retry and explained.retry < run.result.values["result_completed_samples_per_sec"]
+    assert "50 ms" in explained.advice
+
+
+def test_a_server_with_too_few_queries_is_told_more_load(tmp_path: Path) -> None:
+    run = invalid(tmp_path, "server", min_query_count=100, server_target_qps=500.0)
+    (explained,) = explain(run)
+    assert explained.rule == "early stopping" and "at least 459 are needed" in explained.advice
+    assert explained.retry and explained.retry >= 459 / 0.3
+
+
+def test_a_stream_with_too_few_queries_cannot_be_helped_by_a_hint(tmp_path: Path) -> None:
+    run = invalid(tmp_path, "multi-stream", min_query_count=100, min_duration_ms=1)
+    (explained,) = explain(run)
+    assert explained.rule == "early stopping" and "at least 662" in explained.advice and explained.retry is None
+
+
+def test_an_error_is_explained_by_its_text() -> None:
+    run = case("offline").performance
+    assert run.result
+    result = replace(run.result, errors=("Attempted to complete a sample twice.",))
+    (explained,) = explain(replace(run, result=result))
+    assert explained.line == "Attempted to complete a sample twice." and explained.retry is None
+
+
+def test_a_run_that_failed_says_why() -> None:
+    failed = with_record(with_record(case("offline").performance, "failed", "state"), "It ran out of memory.", "reason")
+    (explained,) = explain(failed)
+    assert explained.rule == "finished" and "It ran out of memory." in explained.advice
+    (explained,) = explain(replace(case("offline").performance, result=None, problems=("line 7 is cut off",)))
+    assert "line 7 is cut off" in explained.advice

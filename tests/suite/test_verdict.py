@@ -1,0 +1,175 @@
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.evidence import Evidence
+from suite.law.base import Check, Pair
+from suite.verdict import CHECKS, Verdict, judge, judge_single
+from tests.evidence_factory import case, folder, with_record, with_values
+
+HOSTILE = (None, "", "x", [], ["x"], {}, {"x": {}}, -1, 0, True, 1.5, float("nan"), 10**400, "\0")
+
+
+def verdict(*checks: Check, submittable: bool = False, alone: str | None = None) -> Verdict:
+    return Verdict(checks, (), None, "quick", submittable, alone)
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "suite.verdict", *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_honest_pairs_count() -> None:
+    for scenario in ("offline", "server", "single-stream", "multi-stream"):
+        assert case(scenario).verdict().counts, case(scenario).verdict().lines()
+
+
+def test_nothing_checked_does_not_count() -> None:
+    assert not verdict().counts
+    assert verdict().closing == "does not count: nothing was checked"
+    assert not case("offline").verdict({}).counts
+
+
+def test_one_failed_check_is_enough() -> None:
+    mixed = verdict(Check("valid", True, ""), Check("settings", False, "min"), Check("drain", False, ""))
+    assert not mixed.counts
+    assert mixed.closing == "does not count: settings, drain"
+
+
+def test_the_closing_line_says_what_a_figure_is_worth() -> None:
+    good = Check("valid", True, "")
+    assert verdict(good).closing == "counts (quick profile: not submittable)"
+    assert verdict(good, submittable=True).closing == "counts"
+    assert not verdict(good, alone="valid").counts and verdict(good, alone="valid").closing == "valid"
+
+
+def test_every_rule_of_the_law_has_its_own_code() -> None:
+    names = [check.name for check in case("offline").verdict().checks]
+    assert names == list(CHECKS) and len(set(names)) == len(names) == 10
+
+
+def test_the_record_is_json_and_says_the_figure_that_counts() -> None:
+    record = json.loads(json.dumps(case("server").verdict().record(), allow_nan=False))
+    assert record["counts"] and not record["submittable"]
+    assert record["metric"]["unit"] == "queries/s" and record["metric"]["value"] > 0
+    assert [check["name"] for check in record["checks"]] == list(CHECKS)
+
+
+def test_a_rule_that_cannot_judge_does_not_pass() -> None:
+    def broken(pair: Pair) -> Check:
+        raise KeyError("nothing there")
+
+    judged = case("offline").verdict({"broken": broken})
+    assert judged.failed == ("broken",) and "cannot be judged" in judged.checks[0].detail
+
+
+def _paths(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        yield (*path, key)
+        yield from _paths(inner, (*path, key))
+
+
+@pytest.mark.parametrize("part", ["record", "preparation", "environment"])
+def test_no_record_however_hostile_breaks_the_law(part: str) -> None:
+    honest = case("offline")
+    for path in _paths(getattr(honest.performance, part)):
+        for value in HOSTILE:
+            changed = with_record(replace(honest.performance, record=getattr(honest.performance, part)), value, *path)
+            run = replace(honest.performance, **{part: changed.record})
+            told = judge(run, honest.accuracy, honest.rules, honest.facts)
+            assert told.lines() and len(told.checks) == len(CHECKS)
+            judge_single(run, honest.rules, honest.facts)
+
+
+@pytest.mark.parametrize("scenario", ["offline", "server", "multi-stream"])
+def test_no_log_however_hostile_breaks_the_law(scenario: str) -> None:
+    honest = case(scenario)
+    assert honest.performance.result
+    for key in honest.performance.result.values:
+        if key.startswith(("effective_", "generated_", "result_", "early_", "num_", "power_", "qsl_")):
+            for value in HOSTILE:
+                run = with_values(honest.performance, **{key: value})
+                told = judge(run, honest.accuracy, honest.rules, honest.facts)
+                assert len(told.lines()) > len(CHECKS)
+
+
+def test_an_empty_run_breaks_every_rule_that_reads_it() -> None:
+    honest = case("offline")
+    empty = Evidence(Path(), {}, {}, {}, None, None, None, (), ())
+    told = judge(empty, empty, honest.rules, honest.facts)
+    assert set(told.failed) == set(CHECKS) - {"manifest"}
+    assert not judge_single(empty, honest.rules, honest.facts).passed
+
+
+def test_a_single_run_passes_without_counting() -> None:
+    honest = case("offline")
+    single = judge_single(honest.performance, honest.rules, honest.facts)
+    assert [check.name for check in single.checks] == ["settings", "finished", "valid"]
+    assert single.passed and not single.counts and single.closing.startswith("valid")
+    accuracy = judge_single(honest.accuracy, honest.rules, honest.facts)
+    assert [check.name for check in accuracy.checks] == ["finished", "complete"]
+    assert accuracy.passed and not accuracy.counts and accuracy.closing.startswith("complete")
+
+
+def test_a_single_run_of_no_model_says_that_it_can_never_count() -> None:
+    honest = case("offline")
+    null = with_record(honest.performance, "null", "variant", "backend")
+    single = judge_single(null, honest.rules, honest.facts)
+    assert single.passed and single.closing.startswith("can never count")
+
+
+def test_a_single_run_that_is_not_valid_does_not_pass() -> None:
+    honest = case("offline")
+    assert judge_single(
+        with_values(honest.performance, result_validity="INVALID"), honest.rules, honest.facts
+    ).failed == ("valid",)
+
+
+def test_notes_fail_nothing() -> None:
+    honest = case("offline")
+    busy = replace(honest.performance, environment={"load_average_1min": 9.0, "fingerprint": {"cores": 2}})
+    near = replace(honest.facts, target=94.99)
+    told = judge(
+        busy, with_record(honest.accuracy, "1" * 64, "rules_sha256"), honest.rules, near, attempts=[90.0, 100.0, 120.0]
+    )
+    notes = "\n".join(told.notes)
+    assert told.counts
+    for said in ("not submittable", "busy", "load average 9.0 on 2 cores", "have changed", "too near its target"):
+        assert said in notes
+    assert "3 attempts: from 90.0 to 120.0, median 100.0; they lie 30% apart" in notes
+
+
+def test_an_idle_machine_and_a_clear_accuracy_need_no_note() -> None:
+    assert case("offline").verdict().notes == ("brief profile: not submittable",)
+
+
+def test_the_verdict_starts_without_any_runtime() -> None:
+    heavy = {"torch", "onnxruntime", "scipy", "mlperf_loadgen", "rich"}
+    code = f"import sys, suite.verdict, suite.score, suite.explain; sys.exit(repr({heavy!r} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip() == "''"
+
+
+def test_what_is_no_run_is_a_wrong_command(tmp_path: Path) -> None:
+    for arguments in (
+        [tmp_path, tmp_path],
+        [tmp_path],
+        [],
+        [tmp_path] * 3,
+        [folder("offline", "performance"), tmp_path],
+    ):
+        done = command(*arguments)
+        assert done.returncode == 2 and done.stderr.startswith("error: ") and not done.stdout
+    assert "is no run" in command(tmp_path, tmp_path).stderr
+
+
+def test_a_profile_or_workload_that_the_source_lacks_is_a_wrong_command() -> None:
+    done = command(folder("offline", "performance"), folder("offline", "accuracy"))
+    assert done.returncode == 2 and "Unknown profile 'brief'" in done.stderr
