@@ -76,6 +76,28 @@ def test_an_exception_of_the_runtime_is_not_hidden() -> None:
         opened.predict(np.zeros((1, 3, 5, 5), np.float32))
 
 
+def test_a_model_that_fails_while_it_runs_raises_and_writes_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The model wants to make three rows of whatever it gets, and holds a weight that it does not use."""
+    from onnx import TensorProto, helper, save
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y")]
+    weights = [
+        helper.make_tensor("rows", TensorProto.INT64, [2], [3, -1]),
+        helper.make_tensor("unused", TensorProto.FLOAT, [1], [0.0]),
+    ]
+    node = helper.make_node("Reshape", ["x", "rows"], ["y"])
+    graph = helper.make_graph([node], "fragile", ends[:1], ends[1:], weights)
+    path = tmp_path / "fragile.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    opened = load(replace(reference(), path=path))
+    assert opened.predict(np.zeros((6,), np.float32)).shape == (3, 2)
+    with pytest.raises(Exception, match="while running Reshape node"):
+        opened.predict(np.zeros((4,), np.float32))
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "torch"])
 def test_a_missing_runtime_is_named_with_its_command(name: str, tmp_path: Path) -> None:
     """Runs with a path on which, of all that is installed, only numpy lies."""
