@@ -32,10 +32,9 @@ class MemoisingSession:
     def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
         """Returns the outputs, right but not computed anew."""
         keys = [sample.tobytes() for sample in samples]
-        new = [row for row, key in enumerate(keys) if key not in _known]
+        new = {key: row for row, key in enumerate(keys) if key not in _known}
         if new:
-            for row, output in zip(new, self._inner.predict(samples[new]), strict=True):
-                _known[keys[row]] = output
+            _known.update(zip(new, self._inner.predict(samples[list(new.values())]), strict=True))
         return np.stack([_known[key] for key in keys])
 
     def close(self) -> None:
