@@ -47,6 +47,7 @@ def run(main: Main, values: flags.FlagValues, argv: Sequence[str] | None = None,
     `main` gets what is no flag; `arguments` names that for the usage line, and where it is empty such words are
     refused. `argv` are the words after the program's name, by default those of the process.
     """
+    _open_standard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         wanted = _wanted_help(words)
@@ -69,6 +70,16 @@ def run(main: Main, values: flags.FlagValues, argv: Sequence[str] | None = None,
         # The interpreter flushes once more at its end, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
+
+
+def _open_standard_streams() -> None:
+    """Puts /dev/null where the caller has closed a standard stream: else the next file or pipe takes its number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
 
 
 def help_text(main: Main, values: flags.FlagValues, arguments: str = "") -> str:

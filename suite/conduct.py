@@ -183,8 +183,8 @@ def _sentence(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Holds back Ctrl-C and SIGTERM while the record is written; that takes milliseconds."""
-    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Holds back what would interrupt while the record is written; that takes milliseconds."""
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

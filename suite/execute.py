@@ -51,7 +51,7 @@ def execute(plan: Plan) -> Outcome:
         runs.append(_run(ready, "accuracy", result))
     attempts, figures = _attempts(ready)
     verdict = _judge(ready, runs, figures)
-    write_json(runs[0].folder.parent / "verdict.json", verdict.record())
+    _keep(verdict, runs[0].folder.parent / "verdict.json")
     return Outcome(ready, tuple(runs), verdict, explanations, attempts, figures)
 
 
@@ -82,6 +82,13 @@ def _run(ready: Ready, mode: str, result: Path) -> Evidence:
     if run.get("state") != "finished":
         raise RunFailed(f"{str(run.get('reason')).rstrip('.')}. Its record is in {run.folder}")
     return run
+
+
+def _keep(verdict: Verdict, path: Path) -> None:
+    try:
+        write_json(path, verdict.record())
+    except OSError as error:
+        raise RunFailed(f"The verdict could not be written to {path} ({error.strerror or error}).") from error
 
 
 def _attempts(ready: Ready) -> tuple[int, tuple[float, ...]]:

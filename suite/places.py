@@ -3,13 +3,19 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from common.errors import UsageError
 from suite import plugins
 
 
 def cache_dir(given: str, environment: Mapping[str, str]) -> Path:
     """Returns the cache: the flag's, else TANDEM_CACHE, else tandem in the user's cache."""
     chosen = given or environment.get("TANDEM_CACHE", "")
-    return Path(chosen) if chosen else Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
+    if chosen:
+        return Path(chosen)
+    try:
+        return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
+    except RuntimeError as error:
+        raise UsageError("There is no home directory for the cache; set TANDEM_CACHE or HOME.") from error
 
 
 def data_dir(given: str, environment: Mapping[str, str], cache: Path, dataset: str) -> Path:

@@ -11,6 +11,8 @@ from suite import plugins, recipes, rules, user_conf
 from suite.variant import Requested
 
 MODES = ("performance", "accuracy", "submission")
+# Of samples or queries a second, or milliseconds a query: LoadGen overflows without a word far beyond.
+LEAST_HINT, MOST_HINT = 1e-6, 1e9
 MAX_BATCH = 1024  # scenarios.harness.sut has the reason; this module starts without numpy
 
 
@@ -89,6 +91,7 @@ class Asked:
 
 def resolve(asked: Asked) -> Plan:
     """Returns the plan; raises UsageError for the first name that is unknown or number that is out of range."""
+    _check_texts(asked)
     _check_numbers(asked)
     workload = _plugin("reference_models", "workload", asked.workload)
     scenario = _plugin("scenarios", "scenario", asked.scenario)
@@ -141,6 +144,15 @@ def _options(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def _check_texts(asked: Asked) -> None:
+    """Raises UsageError for a text that no record could hold: arguments are bytes, and need not be UTF-8."""
+    for name, value in vars(asked).items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"What was given for {name.replace('_', ' ')} is not UTF-8: {value!a}.") from None
+
+
 def _check_numbers(asked: Asked) -> None:
     """Raises UsageError for a number out of range."""
     limits = (
@@ -153,18 +165,15 @@ def _check_numbers(asked: Asked) -> None:
     for flag, value, low, high in limits:
         if value is not None and not low <= value <= high:
             raise UsageError(f"{flag} is {value}; it must be from {low} to {high}.")
-    positive = (
-        ("--target-qps", asked.target_qps),
-        ("--expected-latency-ms", asked.expected_latency_ms),
-        ("--stall-timeout", asked.stall_timeout_s),
-    )
-    for flag, number in positive:
-        if number is not None and not 0 < number < float("inf"):
-            raise UsageError(f"{flag} is {number:g}; it must be a number above 0.")
+    if not 0 < asked.stall_timeout_s < float("inf"):
+        raise UsageError(f"--stall-timeout is {asked.stall_timeout_s:g}; it must be a number above 0.")
 
 
 def _hint(asked: Asked, scenario: str, conf: user_conf.UserConf) -> Hint:
     """Returns the load hint: the flag's, else user.conf's, else one to be measured."""
+    for flag, given in (("--target-qps", asked.target_qps), ("--expected-latency-ms", asked.expected_latency_ms)):
+        if given is not None:
+            _check_hint(flag, given)
     streams = scenario in ("single-stream", "multi-stream")
     wrong, flag = (
         (asked.target_qps, "--target-qps") if streams else (asked.expected_latency_ms, "--expected-latency-ms")
@@ -175,11 +184,18 @@ def _hint(asked: Asked, scenario: str, conf: user_conf.UserConf) -> Hint:
     if streams:
         for value, source in ((asked.expected_latency_ms, "flag"), (conf.expected_latency_ms, "user.conf")):
             if value is not None:
+                _check_hint(f"the target_latency of {source}", value)
                 return Hint(value * 1e6, source)
     for value, source in ((asked.target_qps, "flag"), (conf.target_qps, "user.conf")):
         if value is not None:
+            _check_hint(f"the target_qps of {source}", value)
             return Hint(value, source)
     return Hint(None, "measured")
+
+
+def _check_hint(name: str, value: float) -> None:
+    if not LEAST_HINT <= value <= MOST_HINT:
+        raise UsageError(f"{name} is {value:g}; it must be from {LEAST_HINT:g} to {MOST_HINT:g}.")
 
 
 def _coalescing(asked: Asked, scenario: str, conf: user_conf.UserConf) -> tuple[bool, str]:

@@ -5,6 +5,7 @@ What was found once for a variant on this machine is kept, under a key of everyt
 
 import contextlib
 import json
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -101,7 +102,7 @@ def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms,
     }
     answer: dict[str, Any] = call("search", job, plan.stall_timeout_s, "getting ready")
     if not known:
-        write_json(kept, answer["findings"])
+        _keep(kept, answer["findings"])
     return answer
 
 
@@ -112,10 +113,19 @@ def call(task: str, job: dict[str, Any], stall_timeout_s: float, title: str, *, 
         return launch.call(task, job, log=Path(folder) / "log", stall_timeout_s=stall_timeout_s, watch=watch)
 
 
+def _keep(path: Path, findings: dict[str, Any]) -> None:
+    """Keeps what was found, with its digest; a cache that cannot be written costs time and nothing else."""
+    try:
+        write_json(path, {"findings": findings, "sha256": digest_of(findings)})
+    except OSError as error:
+        sys.stderr.write(f"warning: the search could not be kept ({error}); the next run searches again.\n")
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Returns what was kept, or nothing where it is missing or damaged: it is found again then."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError, TypeError, KeyError):
         value = json.loads(path.read_text())
-        if isinstance(value, dict) and {"serving", "sensitivity", "repeat_probe"} <= value.keys():
-            return value
+        findings: dict[str, Any] = value["findings"]
+        if value["sha256"] == digest_of(findings):
+            return findings
     return {}

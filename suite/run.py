@@ -11,6 +11,7 @@ from typing import Any
 
 from absl import flags
 
+from common.errors import UsageError
 from common.flags import new_flags, run
 from suite import places
 from suite.plan import Asked, resolve
@@ -53,17 +54,23 @@ _flag(flags.DEFINE_bool, "list", False, "list workloads, backends, optimizations
 
 def main(arguments: list[str]) -> int:
     """Does what the flags ask and returns the exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # nohup has a hang-up ignored, and so do we then.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
     if FLAGS.list:
         from suite.listing import listing
 
         print(listing(FLAGS.json))
         return 0
-    plan = resolve(_asked())
-    from suite.execute import execute
-    from suite.report import report
+    try:
+        plan = resolve(_asked())
+        from suite.execute import execute
+        from suite.report import report
 
-    outcome = execute(plan)
+        outcome = execute(plan)
+    except OSError as error:
+        raise UsageError(f"A file or folder that is needed cannot be used: {error}.") from error
     print(report(outcome, as_json=FLAGS.json))
     return outcome.exit_code
 

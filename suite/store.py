@@ -43,9 +43,12 @@ def _fresh(parent: Path) -> Path:
 
 
 def new_run(result: Path, mode: str) -> Path:
-    """Returns a fresh run folder, with its ballast."""
+    """Returns a fresh run folder, with its ballast; raises UsageError where it cannot be made."""
     folder = result / mode
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be made ({error.strerror or error}).") from error
     with contextlib.suppress(OSError):
         (folder / BALLAST).write_bytes(b"\0" * BALLAST_BYTES)
     return folder

@@ -157,8 +157,11 @@ class SystemUnderTest:
             self._waiting.put((ids[start : start + step], indices[start : start + step]))
 
     def _work(self, recorder: Recorder) -> None:
-        while (batch := self._take()) is not None:
-            self._answer(recorder, *batch)
+        try:
+            while (batch := self._take()) is not None:
+                self._answer(recorder, *batch)
+        except Exception as error:  # noqa: BLE001 - a thread's edge: what it leaves open, the fault explains
+            self.record_fault("exception", f"{type(error).__name__}: {error}")
 
     def _take(self) -> tuple[int, list[int], list[int]] | None:
         """Returns the next batch and the number of its first sample, or None once the queue is closed."""
@@ -203,7 +206,7 @@ class SystemUnderTest:
                 payload = self._predict(recorder.session, indices)
             except BadAnswer as error:
                 self.record_fault(error.kind, str(error))
-            except Exception as error:  # noqa: BLE001 - whatever a backend raises fails the run
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a backend raises fails the run
                 self.record_fault("exception", f"{type(error).__name__}: {error}")
         # The number is stamped where LoadGen stamps: just before it is told.
         recorder.add(first, len(ids), time.perf_counter_ns())
