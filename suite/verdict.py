@@ -178,7 +178,6 @@ def facts_of(workload: Workload, dataset: Dataset) -> Facts:
         truth=dataset.truth(),
         score=workload.score,
         metric=workload.metric,
-        quality=workload.quality,
         target=workload.target,
         payload_dtype=workload.payload_dtype,
     )

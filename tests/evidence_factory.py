@@ -62,7 +62,6 @@ FACTS = Facts(
     truth=TRUTH,
     score=score,
     metric="top1",
-    quality=93.9,
     target=93.0,
     payload_dtype="int64",
 )

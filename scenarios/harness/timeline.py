@@ -109,11 +109,6 @@ class Timeline:
         return int(self.batch_ns.max() - self.callback_ns[0])
 
     @property
-    def issuing_ns(self) -> int:
-        """From the first callback to the last callback."""
-        return int(self.callback_ns[-1] - self.callback_ns[0])
-
-    @property
     def last_issued_ns(self) -> int:
         """From the first callback to the completion of the sample that arrived last."""
         return int(self.completion_ns[-1] - self.callback_ns[0])

@@ -35,7 +35,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the workload in our own source says, whatever evidence says of it; quality and target in percent."""
+    """What the workload in our own source says, whatever evidence says of it; the target in percent."""
 
     workload: str
     dataset: str
@@ -44,7 +44,6 @@ class Facts:
     truth: NDArray[np.int64]
     score: Callable[[NDArray[Any], NDArray[Any]], Mapping[str, Any]]
     metric: str
-    quality: float
     target: float
     payload_dtype: str
 
