@@ -1,0 +1,59 @@
+"""Backends that cheat, and an honest one that depends on its batch, through the real command to the real verdict."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Serving is given, so that no search is needed and every backend is judged under the same.
+SERVING = ("--max-batch=32", "--sessions=2", "--threads=1")
+
+
+def verdict(backend: str, results: Path) -> tuple[int, dict[str, Any]]:
+    """Returns the exit code and the verdict of an Offline submission of a backend of the zoo."""
+    command = [sys.executable, "-m", "suite.run", f"--backend=tests.zoo.{backend}", *SERVING, "--scenario=offline"]
+    done = subprocess.run(
+        [*command, f"--results-dir={results}", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)["verdict"]
+
+
+def failed(judged: dict[str, Any]) -> dict[str, str]:
+    """Returns the detail of each check that does not hold, by its code."""
+    return {check["name"]: check["detail"] for check in judged["checks"] if not check["passed"]}
+
+
+@pytest.mark.parametrize(
+    ("backend", "code"),
+    [
+        ("memoising", "not-from-memory"),
+        ("another_models_labels", "same-answers"),
+        ("drops_work", "same-answers"),
+    ],
+)
+def test_a_cheat_is_fast_and_accurate_and_does_not_count(backend: str, code: str, tmp_path: Path) -> None:
+    """Each passes every rule but the one that was made for it."""
+    exit_code, judged = verdict(backend, tmp_path)
+    assert exit_code == 1
+    assert not judged["counts"]
+    assert set(failed(judged)) == {code}, failed(judged)
+
+
+def test_an_honest_variant_whose_answers_depend_on_the_batch_counts(tmp_path: Path) -> None:
+    """Dynamic INT8 answers some samples otherwise in other company; that is known beforehand and allowed for."""
+    exit_code, judged = verdict("dynamic_int8", tmp_path)
+    assert (exit_code, failed(judged)) == (0, {})
+    (run,) = tmp_path.glob("*/*/*/*/performance")
+    sensitivity = json.loads((run / "preparation.json").read_text())["sensitivity"]
+    assert sensitivity["samples"] >= 459
+    assert 0 < sensitivity["differences"] / sensitivity["samples"] < 0.02
