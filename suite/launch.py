@@ -88,8 +88,10 @@ def _attend(
         if message is not None:
             progress = Progress(**message["value"])
             watch(progress)
-            if progress != last:
-                last, changed = progress, moment
+            # Server's queries go on arriving while nothing is answered.
+            if last is None or (progress.phase, progress.completed) != (last.phase, last.completed):
+                changed = moment
+            last = progress
             if progress.fault and fault_since is None:
                 fault_since = moment
         if last and last.fault and fault_since and moment - fault_since > GRACE_AFTER_FAULT_S:
@@ -123,7 +125,9 @@ def _stalled(last: Progress | None, stall_timeout_s: float) -> str:
         if last
         else "at once"
     )
-    return f"The run made no progress for {stall_timeout_s:g} s {where}; it was ended (--stall-timeout sets the bound)."
+    return (
+        f"The run made no progress for {stall_timeout_s:.3g} s {where}; it was ended (--stall-timeout sets the bound)."
+    )
 
 
 def _obituary(child: "subprocess.Popen[bytes]", log: Path) -> str:
