@@ -1,0 +1,311 @@
+"""The system under test without LoadGen: every sample is answered once, with its own row, whatever happens."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from scenarios.harness.sut import SystemUnderTest
+from scenarios.harness.timeline import Timeline
+
+TOTAL = 1000
+# A sample's id is not its index; LoadGen's are addresses.
+BASE = 10**12
+
+
+class Samples:
+    """A dataset in which a sample is its own index."""
+
+    total = TOTAL
+
+    def batch(self, indices: list[int]) -> NDArray[np.float32]:
+        return np.array(indices, np.float32)[:, None]
+
+
+class Task:
+    """A workload whose answer to a sample is ten times its index."""
+
+    output_shape = (1,)
+
+    @staticmethod
+    def encode(outputs: NDArray[Any]) -> NDArray[np.int64]:
+        return outputs[:, 0].astype(np.int64)
+
+
+class TenTimes:
+    """A session; `before` is called with each batch, and may change what comes of it."""
+
+    def __init__(self, before: Callable[[NDArray[Any]], NDArray[Any] | None] = lambda batch: None) -> None:
+        self.before, self.sizes = before, list[int]()
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[Any]:
+        self.sizes.append(len(batch))
+        instead = self.before(batch)
+        return batch * 10 if instead is None else instead
+
+    def close(self) -> None:
+        pass
+
+
+def waits_for(event: threading.Event) -> Callable[[NDArray[Any]], None]:
+    def wait(batch: NDArray[Any]) -> None:
+        event.wait(30)
+
+    return wait
+
+
+class Recording:
+    """Takes completions as LoadGen would, and keeps them."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.answers: dict[int, int | None] = {}
+        self.changed = threading.Condition()
+
+    def __call__(self, ids: list[int], payload: NDArray[Any] | None) -> None:
+        rows = [None] * len(ids) if payload is None else payload.tolist()
+        assert len(rows) == len(ids)
+        with self.changed:
+            self.ids += ids
+            self.answers |= dict(zip(ids, rows, strict=True))
+            self.changed.notify_all()
+
+    def wait(self, count: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.ids) >= count, 30), f"{len(self.ids)} of {count}"
+
+
+class Rig:
+    """A system under test with recording on one side and sessions on the other."""
+
+    def __init__(self, *sessions: TenTimes, max_batch: int = 64, **more: Any) -> None:
+        self.sessions, self.done, self.issued = sessions, Recording(), list[int]()
+        self.sut = SystemUnderTest(Task, Samples(), sessions, self.done, max_batch=max_batch, **more)  # type: ignore[arg-type]
+
+    def issue(self, indices: list[int]) -> None:
+        """Issues one query of these samples."""
+        ids = [BASE + len(self.issued) + number for number in range(len(indices))]
+        self.issued += indices
+        self.sut.issue(ids, list(indices))
+
+    def check(self, *, answered: bool = True) -> Timeline:
+        """Ends it; asserts that all is completed once, each with its row if any, and accounted for."""
+        self.done.wait(len(self.issued))
+        assert self.sut.close(10)
+        assert sorted(self.done.ids) == [BASE + number for number in range(len(self.issued))]
+        if answered:
+            assert self.sut.faults == []
+            assert self.done.answers == {BASE + number: 10 * index for number, index in enumerate(self.issued)}
+        timeline = Timeline(**self.sut.timeline())
+        assert timeline.problem is None
+        assert timeline.issued == timeline.completed == self.sut.issued == self.sut.completed == len(self.issued)
+        return timeline
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("query", [1, 7, 64, 65, 640, 1000])
+def test_every_sample_is_answered_once_with_its_own_row(query: int, inline: bool) -> None:
+    rig = Rig(TenTimes(), inline=inline)
+    order = np.random.default_rng(query).integers(0, TOTAL, 3 * query).tolist()
+    for start in range(0, len(order), query):
+        rig.issue(order[start : start + query])
+    rig.check()
+    assert max(rig.sessions[0].sizes) <= 64
+
+
+@pytest.mark.parametrize("max_batch", [1, 5, 1024])
+def test_no_batch_is_above_the_maximum_however_queries_come(max_batch: int) -> None:
+    gate = threading.Event()
+    rig = Rig(TenTimes(waits_for(gate)), max_batch=max_batch)
+    for size in (1, 3, 2, 4, 1, 1, 2500, 3):
+        rig.issue(list(range(size % TOTAL)) or [0])
+    gate.set()
+    timeline = rig.check()
+    assert max(rig.sessions[0].sizes) <= max_batch
+    assert timeline.callback_samples.tolist() == [1, 3, 2, 4, 1, 1, 500, 3]
+
+
+def test_waiting_queries_share_a_batch_in_order() -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def hold(batch: NDArray[Any]) -> None:
+        entered.set()
+        gate.wait(30)
+
+    rig = Rig(TenTimes(hold), max_batch=10)
+    rig.issue([1])
+    assert entered.wait(30)
+    for index in range(2, 14):
+        rig.issue([index])
+    rig.issue([14, 15, 16])
+    gate.set()
+    timeline = rig.check()
+    assert rig.sessions[0].sizes == [1, 10, 5]
+    assert timeline.batch_first.tolist() == [0, 1, 11]
+
+
+def test_a_query_that_does_not_fit_waits_for_the_next_batch_whole() -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def hold(batch: NDArray[Any]) -> None:
+        entered.set()
+        gate.wait(30)
+
+    rig = Rig(TenTimes(hold), max_batch=10)
+    rig.issue([1])
+    assert entered.wait(30)
+    rig.issue(list(range(8)))
+    rig.issue(list(range(8)))
+    gate.set()
+    rig.check()
+    assert rig.sessions[0].sizes == [1, 8, 8]
+
+
+def test_max_wait_holds_a_batch_open() -> None:
+    rig = Rig(TenTimes(), max_batch=3, max_wait_ns=10 * 10**9)
+    rig.issue([1])
+    time.sleep(0.2)
+    assert rig.done.ids == []
+    rig.issue([2])
+    rig.issue([3])
+    rig.check()
+    assert rig.sessions[0].sizes == [3]
+
+
+def test_max_wait_ends() -> None:
+    rig = Rig(TenTimes(), max_batch=64, max_wait_ns=5 * 10**6)
+    rig.issue([1])
+    rig.done.wait(1)
+    rig.issue([2])
+    rig.check()
+    assert rig.sessions[0].sizes == [1, 1]
+
+
+def test_without_a_wait_nothing_is_held_back() -> None:
+    rig = Rig(TenTimes(), max_batch=64)
+    for count in range(1, 4):
+        rig.issue([count])
+        rig.done.wait(count)
+    rig.check()
+    assert rig.sessions[0].sizes == [1, 1, 1]
+
+
+def test_close_takes_what_a_wait_holds_back() -> None:
+    rig = Rig(TenTimes(), max_batch=64, max_wait_ns=60 * 10**9)
+    rig.issue([1, 2, 3])
+    assert rig.sut.close(10)
+    rig.check()
+
+
+def test_four_workers_share_twenty_thousand_queries() -> None:
+    count, sessions = 20_000, [TenTimes() for _ in range(4)]
+    rig = Rig(*sessions, max_batch=16)
+    for number in range(count):
+        rig.issue([number % TOTAL])
+    timeline = rig.check()
+    assert sum(sum(session.sizes) for session in sessions) == count
+    assert max(max(session.sizes, default=0) for session in sessions) <= 16
+    assert len(timeline.callback_ns) == count
+
+
+def test_every_session_works_while_others_are_busy() -> None:
+    together = threading.Barrier(4, timeout=30)
+
+    def meets(batch: NDArray[Any]) -> None:
+        together.wait()
+
+    rig = Rig(*(TenTimes(meets) for _ in range(4)), max_batch=1)
+    rig.issue([1, 2, 3, 4])
+    rig.check()
+    assert [session.sizes for session in rig.sessions] == [[1]] * 4
+
+
+def fails(batch: NDArray[Any]) -> NDArray[Any]:
+    raise RuntimeError("out of memory on the device")
+
+
+FAULTS = {
+    "exception": (fails, "RuntimeError: out of memory on the device"),
+    "shape": (lambda batch: batch[:-1], "answered shape (0, 1) where (1, 1) was asked"),
+    "not-finite": (lambda batch: batch * np.float32(np.nan), "NaN or infinity"),
+}
+
+
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("kind", FAULTS)
+def test_after_a_fault_nothing_is_answered_but_all_is_completed(kind: str, inline: bool) -> None:
+    action, detail = FAULTS[kind]
+    batches = iter(range(100))
+    rig = Rig(TenTimes(lambda batch: action(batch) if next(batches) == 5 else None), max_batch=1, inline=inline)
+    for number in range(20):
+        rig.issue([number])
+    rig.check(answered=False)
+    assert [(fault.kind, detail in fault.detail) for fault in rig.sut.faults] == [(kind, True)]
+    answered = [BASE + number for number in range(5)]
+    assert rig.done.answers == {id_: 10 * (id_ - BASE) if id_ in answered else None for id_ in rig.done.ids}
+    assert len(rig.sessions[0].sizes) == 6, "the model was asked again"
+
+
+def test_a_backend_that_exits_is_a_fault() -> None:
+    def leave(batch: NDArray[Any]) -> None:
+        raise SystemExit("no licence")
+
+    rig = Rig(TenTimes(leave))
+    rig.issue([1])
+    rig.check(answered=False)
+    assert [fault.detail for fault in rig.sut.faults] == ["SystemExit: no licence"]
+
+
+def test_a_worker_that_cannot_go_on_leaves_a_fault() -> None:
+    def refuse(ids: list[int], payload: NDArray[Any] | None) -> None:
+        raise ValueError("more ids than rows")
+
+    sut = SystemUnderTest(Task, Samples(), [TenTimes()], refuse, max_batch=4)  # type: ignore[arg-type]
+    sut.issue([1], [1])
+    assert sut.close(10)
+    assert [fault.detail for fault in sut.faults] == ["ValueError: more ids than rows"]
+
+
+def test_close_says_when_a_worker_does_not_come_back() -> None:
+    gate = threading.Event()
+    rig = Rig(TenTimes(waits_for(gate)))
+    rig.issue([1])
+    assert not rig.sut.close(0.1)
+    gate.set()
+    rig.check()
+
+
+def test_outputs_are_kept_by_index() -> None:
+    outputs = np.full((TOTAL, 1), np.nan, np.float32)
+    rig = Rig(TenTimes(), TenTimes(), max_batch=7, outputs=outputs)
+    rig.issue(list(range(TOTAL - 1, -1, -1)))
+    rig.check()
+    assert outputs[:, 0].tolist() == [10 * index for index in range(TOTAL)]
+
+
+def test_the_timeline_stamps_before_loadgen_is_told() -> None:
+    told: list[tuple[int, int]] = []
+
+    def complete(ids: list[int], payload: NDArray[Any] | None) -> None:
+        told.extend((number, time.perf_counter_ns()) for number in ids)
+
+    sut = SystemUnderTest(Task, Samples(), [TenTimes()], complete, max_batch=2, inline=True)  # type: ignore[arg-type]
+    entered = time.perf_counter_ns()
+    sut.issue([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
+    timeline = Timeline(**sut.timeline())
+    assert timeline.batch_samples.tolist() == [2, 2, 1]
+    assert entered <= timeline.callback_ns[0] <= timeline.completion_ns[0]
+    assert all(timeline.completion_ns[number] <= stamp for number, stamp in told)
+    assert Counter(number for number, _ in told) == Counter(range(5))
