@@ -1,19 +1,19 @@
 """What was asked, resolved: names and numbers only. Nothing runs before a plan has been checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
 from common.names import normal, unknown
+from scenarios.harness.sut import MAX_BATCH
 from suite import plugins, recipes, rules, user_conf
 from suite.variant import Requested
 
 MODES = ("performance", "accuracy", "submission")
 # Of samples or queries a second, or milliseconds a query: LoadGen overflows without a word far beyond.
 LEAST_HINT, MOST_HINT = 1e-6, 1e9
-MAX_BATCH = 1024  # scenarios.harness.sut has the reason; this module starts without numpy
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,11 @@ class Asked:
 
 def resolve(asked: Asked) -> Plan:
     """Returns the plan; raises UsageError for the first name that is unknown or number that is out of range."""
-    _check_texts(asked)
+    _check_texts(vars(asked))
     _check_numbers(asked)
     workload = _plugin("reference_models", "workload", asked.workload)
+    data_dir = asked.data_dir(plugins.workload(workload).dataset_name)
+    _check_texts({"data_dir": data_dir})
     scenario = _plugin("scenarios", "scenario", asked.scenario)
     backend = _plugin("suite.backends", "backend", asked.backend)
     mode, profile = normal(asked.mode), normal(asked.profile)
@@ -116,7 +118,7 @@ def resolve(asked: Asked) -> Plan:
         hint=_hint(asked, scenario, conf),
         coalesce_queries=coalesce,
         coalesce_source=coalesce_source,
-        data_dir=asked.data_dir(plugins.workload(workload).dataset_name),
+        data_dir=data_dir,
         cache_dir=asked.cache_dir,
         results_dir=_results_dir(asked.results_dir),
         stall_timeout_s=asked.stall_timeout_s,
@@ -144,9 +146,9 @@ def _options(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _check_texts(asked: Asked) -> None:
+def _check_texts(words: Mapping[str, Any]) -> None:
     """Raises UsageError for a text that no record could hold: arguments are bytes, and need not be UTF-8."""
-    for name, value in vars(asked).items():
+    for name, value in words.items():
         try:
             str(value).encode()
         except UnicodeEncodeError:
