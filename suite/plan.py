@@ -85,7 +85,7 @@ class Asked:
     cache_dir: str
     results_dir: str
     stall_timeout_s: float
-    retries: int
+    retries: int | None
     save_outputs: bool
 
 
@@ -105,6 +105,7 @@ def resolve(asked: Asked) -> Plan:
         raise unknown("profile", asked.profile, rules.names())
     conf = user_conf.read(Path(asked.user_conf), workload, scenario) if asked.user_conf else user_conf.UserConf()
     coalesce, coalesce_source = _coalescing(asked, scenario, conf)
+    hint = _hint(asked, scenario, conf)
     return Plan(
         workload=workload,
         backend=backend,
@@ -115,14 +116,14 @@ def resolve(asked: Asked) -> Plan:
         options=_options(asked.backend_options),
         requested=Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device),
         search_again=asked.search_again,
-        hint=_hint(asked, scenario, conf),
+        hint=hint,
         coalesce_queries=coalesce,
         coalesce_source=coalesce_source,
         data_dir=data_dir,
         cache_dir=asked.cache_dir,
         results_dir=_results_dir(asked.results_dir),
         stall_timeout_s=asked.stall_timeout_s,
-        retries=asked.retries,
+        retries=_retries(asked, hint),
         save_outputs=asked.save_outputs,
     )
 
@@ -198,6 +199,13 @@ def _hint(asked: Asked, scenario: str, conf: user_conf.UserConf) -> Hint:
 def _check_hint(name: str, value: float) -> None:
     if not LEAST_HINT <= value <= MOST_HINT:
         raise UsageError(f"{name} is {value:g}; it must be from {LEAST_HINT:g} to {MOST_HINT:g}.")
+
+
+def _retries(asked: Asked, hint: Hint) -> int:
+    """Returns how often to try again: a load that we measured ourselves may be mended once, one that was given not."""
+    if asked.retries is not None:
+        return asked.retries
+    return 1 if hint.value is None else 0
 
 
 def _coalescing(asked: Asked, scenario: str, conf: user_conf.UserConf) -> tuple[bool, str]:

@@ -42,7 +42,7 @@ _flag(flags.DEFINE_string, "device", "auto", "auto, cpu or cuda")
 _flag(
     flags.DEFINE_bool, "search_again", False, "search batch, sessions and threads anew, not as kept from an earlier run"
 )
-_flag(flags.DEFINE_integer, "retry", 0, "times an invalid performance run is tried again, with what was advised")
+_flag(flags.DEFINE_integer, "retry", None, "times an invalid run is tried again as advised (default: 1 if we measured)")
 _flag(flags.DEFINE_float, "stall_timeout", 60.0, "seconds without progress after which a run is ended")
 _flag(flags.DEFINE_bool, "save_outputs", False, "keep the raw outputs of an accuracy run beside its log")
 _flag(flags.DEFINE_string, "data_dir", "", "folder of the dataset's files (default: $TANDEM_DATA, else the cache)")
