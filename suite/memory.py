@@ -5,11 +5,12 @@ from typing import Final
 from common.errors import UsageError
 from scenarios.base import Generated, LoadRules, Scenario
 
-# Bytes, measured with LoadGen 6.0.17 on 64-bit Linux over 0.5 to 4 million queries (tools/bench_memory.py).
+# Bytes, measured with LoadGen 6.0.17 on 64-bit Linux over 0.05 to 4 million queries (tools/bench_memory.py).
 PER_QUERY: Final = 269
 PER_GENERATED_SAMPLE: Final = 48
-# Where samples come one query at a time: the latency, the timeline, and the query while it waits.
-PER_ISSUED_SAMPLE: Final = 60
+# Where there are many queries: the timeline and the query while it waits; the latencies.
+PER_ISSUED_QUERY: Final = 48
+PER_ISSUED_SAMPLE: Final = 12
 # Where one query holds all samples: their ids and indices exist as Python lists at once.
 PER_LISTED_SAMPLE: Final = 122
 
@@ -19,12 +20,11 @@ USABLE_SHARE: Final = 0.8
 
 def predicted_bytes(generated: Generated) -> int:
     """Returns what LoadGen and the harness will need beside the model and the samples."""
-    per_issued = PER_LISTED_SAMPLE if generated.queries == 1 else PER_ISSUED_SAMPLE
-    return (
-        PER_QUERY * generated.queries
-        + PER_GENERATED_SAMPLE * generated.samples
-        + per_issued * generated.expected_samples
-    )
+    waiting = PER_QUERY * generated.queries + PER_GENERATED_SAMPLE * generated.samples
+    if generated.queries == 1:
+        return waiting + PER_LISTED_SAMPLE * generated.expected_samples
+    issued_queries = generated.expected_samples * generated.queries // generated.samples
+    return waiting + PER_ISSUED_QUERY * issued_queries + PER_ISSUED_SAMPLE * generated.expected_samples
 
 
 def check(scenario: Scenario, rules: LoadRules, hint: float, available_bytes: int) -> None:
@@ -44,5 +44,6 @@ def _fitting(scenario: Scenario, rules: LoadRules, hint: float, room: int) -> st
     streams = scenario.HINT_UNIT == "ns"
     factor = 2.0 if streams else 0.5
     while predicted_bytes(scenario.generated(rules, hint)) > room and 1e-6 < hint < 1e15:
-        hint *= factor
-    return f"--expected-latency-ms {hint / 1e6:.3g}" if streams else f"--target-qps {hint:.3g}"
+        # What is shown must itself fit, so it is rounded before it is tried.
+        hint = float(f"{hint * factor:.3g}")
+    return f"--expected-latency-ms {hint / 1e6:g}" if streams else f"--target-qps {hint:g}"

@@ -1,0 +1,82 @@
+"""What a run will take is predicted within a tenth, and what does not fit is refused with settings that do."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from common.errors import UsageError
+from scenarios import multi_stream, offline, server, single_stream
+from scenarios.base import Generated, LoadRules
+from suite import environment, memory, rules
+from tests.suite.commands import FIXED, start
+from tools import bench_memory
+
+MODULES = {"single-stream": single_stream, "multi-stream": multi_stream, "server": server, "offline": offline}
+HINTS = {"single-stream": 1e4, "multi-stream": 1e4, "server": 1e6, "offline": 1e6}
+
+
+def official(scenario: str) -> LoadRules:
+    return rules.load("official").load_rules(scenario, "fashion-mnist")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "size"),
+    [("single-stream", 1_000_000), ("multi-stream", 500_000), ("server", 200_000), ("offline", 1_000_000)],
+)
+def test_the_prediction_is_within_a_tenth_of_a_real_run(scenario: str, size: int) -> None:
+    generated, found, predicted = bench_memory.measured(scenario, size)
+    assert generated.queries == (1 if scenario == "offline" else size)
+    assert generated.expected_samples > 10_000, "too little was issued to say anything"
+    assert predicted == pytest.approx(found, rel=0.1)
+
+
+def test_the_prediction_grows_with_all_that_is_kept() -> None:
+    base = memory.predicted_bytes(Generated(1000, 8000, 4000))
+    for more in (Generated(2000, 8000, 4000), Generated(1000, 16000, 4000), Generated(1000, 8000, 8000)):
+        assert memory.predicted_bytes(more) > base
+
+
+@pytest.mark.parametrize("scenario", MODULES)
+def test_what_fits_is_let_through_and_what_does_not_is_refused(scenario: str) -> None:
+    module, demanded, hint = MODULES[scenario], official(scenario), HINTS[scenario]
+    needed = memory.predicted_bytes(module.generated(demanded, hint))
+    memory.check(module, demanded, hint, int(needed / memory.USABLE_SHARE) + 2)
+    with pytest.raises(UsageError, match=f"needs about {needed / 1e9:.1f} GB for LoadGen's queries"):
+        memory.check(module, demanded, hint, int(needed / memory.USABLE_SHARE) - 2)
+
+
+@pytest.mark.parametrize("scenario", MODULES)
+@pytest.mark.parametrize("gigabytes", [0.5, 4, 64])
+def test_the_settings_that_are_offered_fit_and_are_not_far_below_what_would(scenario: str, gigabytes: float) -> None:
+    module, demanded, available = MODULES[scenario], official(scenario), int(gigabytes * 1e9)
+    hint = HINTS[scenario] * (1e-6 if module.HINT_UNIT == "ns" else 1e6)
+    with pytest.raises(UsageError) as caught:
+        memory.check(module, demanded, hint, available)
+    offered = offer(str(caught.value), scenario)
+    memory.check(module, demanded, offered, available)
+    further = offered / 4 if module.HINT_UNIT == "ns" else offered * 4
+    with pytest.raises(UsageError):
+        memory.check(module, demanded, further, available)
+
+
+def offer(sentence: str, scenario: str) -> float:
+    """Returns the hint that a refusal offers, in the scenario's own unit."""
+    streams = "stream" in scenario
+    flag = "--expected-latency-ms" if streams else "--target-qps"
+    found = re.search(rf"It would fit with {flag} (\S+), or with --profile quick", sentence)
+    assert found, sentence
+    return float(found[1]) * (1e6 if streams else 1)
+
+
+def test_the_command_refuses_before_it_writes_and_what_it_offers_is_taken(tmp_path: Path) -> None:
+    words = (f"--results-dir={tmp_path}", "--backend=tests.zoo.faulty", *FIXED, "--scenario=single-stream")
+    words = (*words, "--mode=performance", "--profile=official")
+    # Ten times what there is.
+    demanded, available = official("single-stream"), environment.available_memory()
+    latency_ms = 600_000 * 2 * (memory.PER_QUERY + memory.PER_GENERATED_SAMPLE) / (10 * available)
+    assert memory.predicted_bytes(single_stream.generated(demanded, latency_ms * 1e6)) > 5 * available
+    ended = start(*words, f"--expected-latency-ms={latency_ms}").end(60)
+    assert ended.code == 2
+    assert list(tmp_path.iterdir()) == []
+    memory.check(single_stream, demanded, offer(ended.sentence, "single-stream"), environment.available_memory())
