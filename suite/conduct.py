@@ -1,9 +1,6 @@
 """Runs one LoadGen test from a plan, and leaves its evidence whatever happens."""
 
-import contextlib
 import secrets
-import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +66,7 @@ def run(ready: Ready, mode: str, result: Path) -> Path:
         interrupted = True
     except (RunFailed, UsageError, OSError) as error:
         record.update(state="failed", reason=_sentence(error))
-    with _undisturbed():
+    with launch.undisturbed():
         _close(folder, record)
     if interrupted:
         raise Interrupted
@@ -179,14 +176,3 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"The run could not write its evidence: {error.strerror or error}."
     return str(error)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Holds back what would interrupt while the record is written; that takes milliseconds."""
-    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

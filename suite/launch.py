@@ -65,7 +65,20 @@ def call(task: str, job: dict[str, Any], *, log: Path, stall_timeout_s: float, w
         except _ChildDied:
             raise RunFailed(_obituary(child, log)) from None
         finally:
-            _end(child)
+            # A second Ctrl-C must not leave a child that writes on while its evidence is closed.
+            with undisturbed():
+                _end(child)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Holds back what would interrupt while something short must be done to its end."""
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 class _ChildDied(Exception):

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from suite.search import BATCHES, OFFLINE_MARGIN, STREAM_MARGIN, Terms, hint, lo
 from suite.subject import Subject, describe, warm_up_sizes
 from suite.variant import Requested, Serving
 from tests.conformance.loading import variant
+from tests.zoo.counting import Count
 
 OFFLINE = Terms("offline", 1, None, None, inline=False)
 SERVER = Terms("server", 1, 15, 0.5, inline=False)
@@ -146,11 +146,12 @@ def test_a_memory_is_seen_and_an_honest_model_is_not_taken_for_one(
 
 @pytest.mark.parametrize("backend", ["raises_on_nth_batch", "wrong_rows", "not_finite"])
 @pytest.mark.parametrize("terms", [OFFLINE, SINGLE])
-def test_a_backend_that_fails_while_it_is_probed_fails_the_search(data_root: Path, backend: str, terms: Terms) -> None:
+def test_a_backend_that_fails_while_it_is_probed_fails_the_search(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch, backend: str, terms: Terms
+) -> None:
     # The process counts batches over all its sessions; the warm-up has six of them.
+    monkeypatch.setattr(plugins.backend(f"tests.zoo.{backend}"), "_batches", Count())
     faulty = subject(f"tests.zoo.{backend}", data_root, when="always", n="8")
-    module: Any = plugins.backend(f"tests.zoo.{backend}")
-    module._batches._next = 0
     with pytest.raises(RunFailed, match="The backend failed while it was being probed: "):
         resolve(faulty, ONE, terms)
 
