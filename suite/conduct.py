@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import RunFailed, UsageError
+from common.errors import RunFailed, TandemError
 from common.files import write_json
 from reference_models.base import Dataset, Workload
-from scenarios.base import SAMPLED_ANSWERS, LoadRules, Scenario, test_settings
+from scenarios.base import LoadRules, Scenario, test_settings
 from scenarios.harness import logs
 from suite import environment, launch, store
 from suite.evidence import write_manifest
@@ -51,20 +51,22 @@ def run(ready: Ready, mode: str, result: Path) -> Path:
 
     Raises Interrupted after Ctrl-C.
     """
-    hint = ready.hint if ready.hint is not None else _idle_hint(ready.scenario)
-    folder = store.new_run(result, mode)
-    seed = secrets.randbits(63)
-    record = _record(ready, mode, hint, seed)
+    # LoadGen paces Server by the hint in accuracy mode too, where the load says nothing.
+    hint = ready.hint if mode == "performance" and ready.hint is not None else _idle_hint(ready.scenario)
+    settings = _settings(ready, hint)
+    record = _record(ready, mode, hint, settings)
+    with launch.undisturbed():
+        folder = store.new_run(result, mode)
+        store.write_record(folder, record)
     interrupted = False
     try:
-        store.write_record(folder, record)
         write_json(folder / "environment.json", environment.environment(ready.serving.device))
         write_json(folder / "preparation.json", ready.preparation)
-        record.update(_test(ready, mode, hint, seed, folder))
+        record.update(_test(ready, mode, hint, settings, folder))
     except KeyboardInterrupt:
         record.update(state="interrupted", reason="The run was interrupted.")
         interrupted = True
-    except (RunFailed, UsageError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the run leaves a record that says so
         record.update(state="failed", reason=_sentence(error))
     with launch.undisturbed():
         _close(folder, record)
@@ -78,12 +80,17 @@ def _idle_hint(scenario: Scenario) -> float:
     return 1e6 if scenario.HINT_UNIT == "ns" else 1e5
 
 
-def _test(ready: Ready, mode: str, hint: float, seed: int, folder: Path) -> dict[str, Any]:
-    """Runs the test's process and returns what the record must say of it."""
-    expected = ready.scenario.generated(ready.rules, hint)
-    settings = test_settings(ready.scenario, ready.rules, hint, seed)
+def _settings(ready: Ready, hint: float) -> dict[str, Any]:
+    """Returns LoadGen's settings; the sampled answers are drawn anew for each run, so that none can foresee them."""
+    settings = test_settings(ready.scenario, ready.rules, hint, secrets.randbits(63))
     if ready.plan.scenario == "server":
         settings["server_coalesce_queries"] = ready.plan.coalesce_queries
+    return settings
+
+
+def _test(ready: Ready, mode: str, hint: float, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Runs the test's process and returns what the record must say of it."""
+    expected = ready.scenario.generated(ready.rules, hint)
     job = {
         "subject": ready.subject,
         "serving": ready.serving.__dict__,
@@ -92,7 +99,7 @@ def _test(ready: Ready, mode: str, hint: float, seed: int, folder: Path) -> dict
         "inline": ready.scenario.INLINE,
         "settings": settings,
         "performance_samples": ready.rules.performance_sample_count,
-        "expected_samples": expected.expected_samples if mode == "performance" else 0,
+        "expected_samples": expected.expected_samples if mode == "performance" else ready.dataset.total,
         "save_outputs": ready.plan.save_outputs and mode == "accuracy",
     }
     with shown(f"{ready.plan.scenario} {mode} run") as watch:
@@ -108,10 +115,14 @@ def _test(ready: Ready, mode: str, hint: float, seed: int, folder: Path) -> dict
     if seen["faults"]:
         fault = seen["faults"][0]
         return {**facts, "state": "failed", "reason": f"The backend failed: {fault['detail'].rstrip('.')}."}
+    if any(seen[key] != ready.source_sha256 for key in ("source_before", "source_after")):
+        return {**facts, "state": "failed", "reason": "Tandem's own sources were changed while it ran; run it again."}
+    if seen["plugin_sha256"] != ready.variant.plugin_sha256 or seen["version"] != ready.backend_version:
+        return {**facts, "state": "failed", "reason": "The backend was changed while it was being used; run it again."}
     result = logs.read(folder)
     if not result.finished:
         return {**facts, "state": "failed", "reason": "LoadGen's logs have no end: the disk may be full."}
-    return {**facts, "state": "finished", "reason": None}
+    return {**facts, "echoed": result.group("effective_"), "state": "finished", "reason": None}
 
 
 def _allowance(ready: Ready, mode: str, hint: float, queries: int) -> float:
@@ -119,7 +130,7 @@ def _allowance(ready: Ready, mode: str, hint: float, queries: int) -> float:
     return gaps + (GENERATION_S_PER_QUERY * queries if mode == "performance" else 0.0)
 
 
-def _record(ready: Ready, mode: str, hint: float, seed: int) -> dict[str, Any]:
+def _record(ready: Ready, mode: str, hint: float, settings: dict[str, Any]) -> dict[str, Any]:
     """Returns the record as it stands before the test."""
     plan, workload = ready.plan, ready.workload
     return {
@@ -150,8 +161,8 @@ def _record(ready: Ready, mode: str, hint: float, seed: int) -> dict[str, Any]:
         "coalesce_queries": {"value": plan.coalesce_queries, "source": plan.coalesce_source},
         "source_sha256": ready.source_sha256,
         "fingerprint": environment.fingerprint(ready.serving.device),
-        "accuracy_log_rng_seed": seed,
-        "accuracy_log_sampling_target": SAMPLED_ANSWERS,
+        "accuracy_log_rng_seed": settings["accuracy_log_rng_seed"],
+        "settings": settings,
         "predicted_memory_bytes": (
             predicted_bytes(ready.scenario.generated(ready.rules, hint)) if mode == "performance" else None
         ),
@@ -173,6 +184,8 @@ def _close(folder: Path, record: dict[str, Any]) -> None:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, TandemError):
+        return str(error)
     if isinstance(error, OSError):
         return f"The run could not write its evidence: {error.strerror or error}."
-    return str(error)
+    return f"The run met an error of Tandem's own, {type(error).__name__}: {error}."

@@ -1,10 +1,12 @@
 """What machine this is, and what our own sources are: facts that two runs must share before they are compared."""
 
+import contextlib
 import functools
 import os
 import platform
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,29 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "onnxscript",
+    "openvino",
     "safetensors",
     "scipy",
+    "tensorrt",
     "torch",
+    "torchao",
 )
+
+# Variables that change the answers or the speed of a runtime.
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "GOMP_CPU_AFFINITY",
+    "KMP_AFFINITY",
+    "LD_PRELOAD",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "ONEDNN_MAX_CPU_ISA",
+    "TORCHINDUCTOR_FREEZING",
+)
+ACCELERATOR_QUERY = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+QUERY_TIMEOUT_S = 10
 
 # Sources and data that decide what a run does; cards and logs do not.
 SOURCE_SUFFIXES = {".py", ".toml", ".json"}
@@ -43,7 +64,8 @@ def source_digest() -> str:
     return sha256_bytes("".join(lines).encode())
 
 
-def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+@functools.cache
+def packages(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Returns the versions of those packages that are installed."""
     found = {}
     for name in names:
@@ -76,6 +98,7 @@ def available_memory() -> int:
 def fingerprint(device: str) -> dict[str, Any]:
     """Returns what identifies the machine, without its name."""
     return {
+        "accelerators": _accelerators(),
         "architecture": platform.machine(),
         "cores": usable_cores(),
         "cpu_model": _cpu_model(),
@@ -84,6 +107,7 @@ def fingerprint(device: str) -> dict[str, Any]:
         "memory_bytes": _meminfo("MemTotal"),
         "packages": packages(),
         "python": platform.python_version(),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
 
 
@@ -107,6 +131,17 @@ def _cpu_model() -> str:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor() or "unknown"
+
+
+@functools.cache
+def _accelerators() -> list[str]:
+    """Returns name, driver and memory of each NVIDIA GPU; nothing where there is none, or nobody to ask."""
+    if shutil.which(ACCELERATOR_QUERY[0]) is None:
+        return []
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        answer = subprocess.run(ACCELERATOR_QUERY, capture_output=True, text=True, timeout=QUERY_TIMEOUT_S)
+        return [line.strip() for line in answer.stdout.splitlines()] if answer.returncode == 0 else []
+    return []
 
 
 def _meminfo(key: str) -> int:

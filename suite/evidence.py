@@ -1,11 +1,13 @@
 """One run's folder: the manifest over its files, and what they say, frozen.
 
 A folder without a manifest is no run. Whatever else is wrong with one is kept in `problems` and `altered`, so that a
-damaged run can still be judged, and be told what is wrong with it. Nothing that evidence names is imported or opened.
+damaged run can still be judged, and be told what is wrong with it. Nothing that evidence names is imported or opened,
+and nothing but a regular file is: a link may lead anywhere, and a pipe may never end.
 """
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,26 +24,33 @@ MANIFEST = "manifest.json"
 RECORD = "run.json"
 ENVIRONMENT = "environment.json"
 PREPARATION = "preparation.json"
+# A performance run alone has it: the repeat probe again, after the test and in its process.
+PROBE_AFTER = "probe_after.json"
+
+IRREGULAR = "not a regular file"
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What one run left behind.
 
-    `record`, `environment` and `preparation` are empty where their file is missing or unreadable; `result`,
-    `answers` and `timeline` are None then. `problems` says what could not be read; `altered` names each file that
-    is not what the manifest says, and how.
+    `record`, `environment`, `preparation` and `probe_after` are empty where their file is missing or unreadable;
+    `result`, `answers` and `timeline` are None then. `problems` says what could not be read; `altered` names each
+    file that is not what the manifest says, and how. `manifest_sha256`, of the manifest itself, names the evidence;
+    it is empty where the manifest is no regular file.
     """
 
     folder: Path
     record: Mapping[str, Any]
     environment: Mapping[str, Any]
     preparation: Mapping[str, Any]
+    probe_after: Mapping[str, Any]
     result: RunResult | None
     answers: AnswerLog | None
     timeline: Timeline | None
     problems: tuple[str, ...]
     altered: tuple[str, ...]
+    manifest_sha256: str
 
     def get(self, *path: str) -> Any:
         """Returns what the record says under these keys, one inside the other, or None."""
@@ -68,25 +77,31 @@ def lookup(value: Any, *path: str) -> Any:
 
 
 def write_manifest(folder: Path) -> None:
-    """Writes the SHA-256 of every file of a run but the manifest itself; from then on the folder is a run."""
-    files = {name: sha256_file(folder / name) for name in _files(folder)}
+    """Writes the SHA-256 of every regular file of a run but the manifest; from then on the folder is a run."""
+    files = {name: sha256_file(folder / name) for name in _files(folder) if _regular(folder / name)}
     write_json(folder / MANIFEST, {"schema": SCHEMA, "files": files})
 
 
 def check_manifest(folder: Path) -> tuple[str, ...]:
     """Returns each file that is not what the manifest says, with how it differs; raises UsageError without manifest."""
     _require_run(folder)
+    if not _regular(folder / MANIFEST):
+        return (f"{MANIFEST}: {IRREGULAR}",)
     try:
         listed = _read_json(folder / MANIFEST).get("files")
     except TandemError as error:
         return (str(error),)
     if not isinstance(listed, dict):
         return (f"{MANIFEST}: lists no files",)
-    found = set(_files(folder))
-    missing = [f"{name}: missing" for name in sorted(set(listed) - found)]
-    extra = [f"{name}: not in the manifest" for name in sorted(found - set(listed))]
-    altered = [f"{name}: altered" for name in sorted(found & set(listed)) if not _same(folder / name, listed[name])]
-    return (*altered, *missing, *extra)
+    found = _files(folder)
+    irregular = {name for name in found if not _regular(folder / name)}
+    known = [name for name in found if name in listed and name not in irregular]
+    return (
+        *(f"{name}: altered" for name in known if sha256_file(folder / name) != listed[name]),
+        *(f"{name}: {IRREGULAR}" for name in sorted(irregular)),
+        *(f"{name}: missing" for name in sorted(set(listed) - set(found))),
+        *(f"{name}: not in the manifest" for name in found if name not in listed and name not in irregular),
+    )
 
 
 def read(folder: Path) -> Evidence:
@@ -94,31 +109,39 @@ def read(folder: Path) -> Evidence:
     altered = check_manifest(folder)
     problems: list[str] = []
 
-    def attempt(reader: Any, path: Path, otherwise: Any) -> Any:
+    def attempt(reader: Callable[[], Any], otherwise: Any, *names: str) -> Any:
+        irregular = [name for name in names if os.path.lexists(folder / name) and not _regular(folder / name)]
+        problems.extend(f"{name}: {IRREGULAR}" for name in irregular)
+        if irregular:
+            return otherwise
         try:
-            return reader(path)
+            return reader()
         except TandemError as error:
             problems.append(str(error))
             return otherwise
 
-    record = attempt(_read_json, folder / RECORD, {})
+    def record(name: str) -> Any:
+        return attempt(lambda: _read_json(folder / name), {}, name)
+
     return Evidence(
         folder=folder,
-        record=record,
-        environment=attempt(_read_json, folder / ENVIRONMENT, {}),
-        preparation=attempt(_read_json, folder / PREPARATION, {}),
-        result=attempt(logs.read, folder, None),
-        answers=attempt(read_log, folder / logs.ANSWERS, None),
-        timeline=attempt(Timeline.load, folder / timeline.FILE, None),
+        record=record(RECORD),
+        environment=record(ENVIRONMENT),
+        preparation=record(PREPARATION),
+        probe_after=record(PROBE_AFTER) if os.path.lexists(folder / PROBE_AFTER) else {},
+        result=attempt(lambda: logs.read(folder), None, logs.DETAIL, logs.SUMMARY),
+        answers=attempt(lambda: read_log(folder / logs.ANSWERS), None, logs.ANSWERS),
+        timeline=attempt(lambda: Timeline.load(folder / timeline.FILE), None, timeline.FILE),
         problems=tuple(problems),
         altered=altered,
+        manifest_sha256=sha256_file(folder / MANIFEST) if _regular(folder / MANIFEST) else "",
     )
 
 
 def _require_run(folder: Path) -> None:
-    if (folder / MANIFEST).is_file():
+    if os.path.lexists(folder / MANIFEST):
         return
-    inside = [name for name in ("performance", "accuracy") if (folder / name / MANIFEST).is_file()]
+    inside = [name for name in ("performance", "accuracy") if os.path.lexists(folder / name / MANIFEST)]
     hint = f" Its runs are inside: {', '.join(str(folder / name) for name in inside)}." if inside else ""
     what = f"holds no {MANIFEST}" if folder.is_dir() else "is no folder"
     raise UsageError(f"{folder} is no run: it {what}.{hint}")
@@ -129,9 +152,8 @@ def _files(folder: Path) -> list[str]:
     return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
 
 
-def _same(path: Path, digest: Any) -> bool:
-    # A link could point to anything, and to something else tomorrow.
-    return not path.is_symlink() and path.is_file() and sha256_file(path) == digest
+def _regular(path: Path) -> bool:
+    return not path.is_symlink() and path.is_file()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

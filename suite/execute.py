@@ -22,7 +22,7 @@ class Outcome:
     """What came of a plan: the evidence of its runs, the verdict on them, and every attempt's figure so far.
 
     `attempts` counts every performance test that was started for the variant in this scenario and profile, those
-    that failed included; `figures` are those of the finished ones.
+    that failed included; `figures` are those of the valid ones.
     """
 
     ready: Ready
@@ -96,9 +96,13 @@ def _attempts(ready: Ready) -> tuple[int, tuple[float, ...]]:
     plan = ready.plan
     found = store.attempts(Path(plan.results_dir), plan.workload, ready.variant.id, plan.scenario, plan.profile)
     figures = []
-    for folder, _ in found:
+    for folder, record in found:
+        if record.get("state") != "finished":
+            continue
         with contextlib.suppress(TandemError):
-            figures.append(headline(logs.read(folder)).value)
+            result = logs.read(folder)
+            if result.validity == "VALID":
+                figures.append(headline(result).value)
     return len(found), tuple(figures)
 
 

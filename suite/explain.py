@@ -10,9 +10,9 @@ from suite.evidence import Evidence
 from suite.law.base import whole
 
 # What a retry asks for beside what was measured, so that the next run does not fail by a hair.
-OFFLINE_MARGIN = 1.2
-STREAM_MARGIN = 0.75
+MORE_LOAD = 1.2
 LESS_LOAD = 0.85
+SHORTER_LATENCY = 0.75
 
 LATE = "result_perf_constraints_met"
 RAN_OUT = "Ran out of generated queries"
@@ -69,13 +69,13 @@ def _longer(run: Evidence, result: RunResult) -> float | None:
     """Returns the hint with which LoadGen generates enough for the speed that was measured."""
     if run.scenario == "offline":
         rate = result.number("result_samples_per_second")
-        return rate * OFFLINE_MARGIN if rate else None
+        return rate * MORE_LOAD if rate else None
     if run.scenario == "server":
         rate = result.number("effective_target_qps")
-        return rate * OFFLINE_MARGIN if rate else None
+        return rate * MORE_LOAD if rate else None
     infix = "query_" if run.scenario == "multi-stream" else ""
     latency = result.percentiles_ns.get(0.5) or result.number(f"result_mean_{infix}latency_ns")
-    return latency * STREAM_MARGIN if latency else None
+    return latency * SHORTER_LATENCY if latency else None
 
 
 def _late(result: RunResult) -> Iterator[Explanation]:
@@ -116,7 +116,7 @@ def _few(run: Evidence, result: RunResult) -> Iterator[Explanation]:
     advice = f"{queries} queries are too few to show the {percentile:.0%} percentile: at least {least} are needed"
     duration_s = (result.number("effective_min_duration_ms") or 0) / 1000
     if run.scenario == "server" and duration_s:
-        higher = math.ceil(OFFLINE_MARGIN * least / duration_s)
+        higher = math.ceil(MORE_LOAD * least / duration_s)
         yield Explanation("early stopping", line, f"{advice}; give --target-qps={higher} or more.", higher)
     elif result.values.get("result_min_duration_met") is not False:
         yield Explanation("early stopping", line, f"{advice}; the model is too slow for this profile.", None)

@@ -100,7 +100,9 @@ def _attend(
             raise _error(**message["value"])
         if message is not None:
             progress = Progress(**message["value"])
-            watch(progress)
+            with contextlib.suppress(OSError):
+                # Whether anybody can see the progress must not decide a run.
+                watch(progress)
             # Server's queries go on arriving while nothing is answered.
             if last is None or (progress.phase, progress.completed) != (last.phase, last.completed):
                 changed = moment
@@ -115,7 +117,10 @@ def _attend(
 
 
 def _messages(pipe: Any) -> Iterator[Any]:
-    """Yields the child's messages, and None whenever a second has passed without one; ends when the pipe does."""
+    """Yields the child's messages, and None whenever a second has passed without one.
+
+    Ends when the pipe does, or when something other than a message comes through it.
+    """
     rest = b""
     while True:
         if not select.select([pipe], [], [], 1.0)[0]:
@@ -125,7 +130,10 @@ def _messages(pipe: Any) -> Iterator[Any]:
         if not chunk:
             return
         *lines, rest = (rest + chunk).split(b"\n")
-        yield from map(json.loads, lines)
+        try:
+            yield from [json.loads(line) for line in lines]
+        except ValueError:
+            return
 
 
 def _error(sentence: str, exit_code: int) -> TandemError:
@@ -149,9 +157,14 @@ def _obituary(child: "subprocess.Popen[bytes]", log: Path) -> str:
         code = child.wait(GRACE_AT_END_S)
     except subprocess.TimeoutExpired:
         return "The run's process closed its pipe and hung."
-    cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code} and no answer"
+    cause = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code} and no answer"
     lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
     return f"The run's process {cause}; its last words: {lines[-1]!r}." if lines else f"The run's process {cause}."
+
+
+def _signal_name(number: int) -> str:
+    names = {known.value: known.name for known in signal.Signals}
+    return names.get(number, f"signal {number}")
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

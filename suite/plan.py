@@ -103,6 +103,7 @@ def resolve(asked: Asked) -> Plan:
         raise unknown("mode", asked.mode, MODES)
     if profile not in rules.names():
         raise unknown("profile", asked.profile, rules.names())
+    _check_use(asked, scenario, mode)
     conf = user_conf.read(Path(asked.user_conf), workload, scenario) if asked.user_conf else user_conf.UserConf()
     coalesce, coalesce_source = _coalescing(asked, scenario, conf)
     hint = _hint(asked, scenario, conf)
@@ -130,7 +131,7 @@ def resolve(asked: Asked) -> Plan:
 
 def _plugin(package: str, kind: str, name: str) -> str:
     """Returns a plug-in's name as it is recorded; a dotted one, from outside the tree, stays as it was typed."""
-    if "." in name:
+    if "." in name and kind == "backend":
         return name
     known = plugins.names(package)
     if normal(name) not in known:
@@ -144,7 +145,10 @@ def _options(text: str) -> dict[str, str]:
     for name, equals, value in pairs:
         if not (name.strip() and equals and value.strip()):
             raise UsageError(f"--backend-options is '{text}'; write name=value,name=value.")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    named = {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
+    if len(named) < len(pairs):
+        raise UsageError(f"--backend-options is '{text}'; give each option once.")
+    return named
 
 
 def _check_texts(words: Mapping[str, Any]) -> None:
@@ -154,6 +158,19 @@ def _check_texts(words: Mapping[str, Any]) -> None:
             str(value).encode()
         except UnicodeEncodeError:
             raise UsageError(f"What was given for {name.replace('_', ' ')} is not UTF-8: {value!a}.") from None
+
+
+def _check_use(asked: Asked, scenario: str, mode: str) -> None:
+    """Raises UsageError for a flag that would say nothing here."""
+    streams = scenario in ("single-stream", "multi-stream")
+    idle = (
+        ("--sessions", asked.sessions is not None and streams, "queries come one at a time, to one session"),
+        ("--max-wait-us", asked.max_wait_us is not None and scenario != "server", "it is for batches in Server"),
+        ("--save-outputs", asked.save_outputs and mode == "performance", "it is for accuracy runs"),
+    )
+    for flag, unused, reason in idle:
+        if unused:
+            raise UsageError(f"{flag} says nothing in a {scenario} {mode} run: {reason}.")
 
 
 def _check_numbers(asked: Asked) -> None:

@@ -1,19 +1,23 @@
 """Finds plug-ins by name: the folder is the registry.
 
-A name with a dot (`mypackage.my_backend`) is a plug-in from outside the tree and is imported as it stands.
+A backend may also come from outside the tree: a name with a dot (`mypackage.my_backend`) is imported as it stands. What
+is judged (workloads, scenarios) and what changes a variant (optimizations) may not: the verdict knows its own alone.
 """
 
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import cast
 
 from common import names as spelling
 from common.errors import UsageError
+from common.files import digest_of, sha256_file
 from reference_models.base import Workload
 from scenarios.base import Backend
 
+SOURCE_SUFFIXES = frozenset({".py", ".so", ".json", ".toml"})
 NOT_PLUGINS = {"base", "harness", "datasets"}
 BACKEND_MEMBERS = ("FORMATS", "ELIGIBLE", "OPTIONS", "version", "devices", "load")
 
@@ -26,8 +30,6 @@ def names(package: str) -> tuple[str, ...]:
 
 def load(package: str, kind: str, name: str) -> ModuleType:
     """Returns the plug-in's module; raises UsageError for an unknown name. `kind` is the word for error messages."""
-    if "." in name:
-        return _import_foreign(kind, name)
     known = names(package)
     if spelling.normal(name) not in known:
         raise spelling.unknown(kind, name, known)
@@ -36,7 +38,7 @@ def load(package: str, kind: str, name: str) -> ModuleType:
 
 def backend(name: str) -> Backend:
     """Returns a backend; raises UsageError if there is none of that name, or the module is no backend."""
-    module = load("suite.backends", "backend", name)
+    module = _import_foreign(name) if "." in name else load("suite.backends", "backend", name)
     _require(module, "backend", BACKEND_MEMBERS)
     return cast(Backend, module)
 
@@ -48,14 +50,28 @@ def workload(name: str) -> Workload:
     return cast(Workload, module.WORKLOAD)
 
 
-def _import_foreign(kind: str, name: str) -> ModuleType:
+def source_of(name: str) -> str | None:
+    """Returns the digest of the sources of a backend from outside the tree, None for one of the folder.
+
+    Those are the files of its top package, or, where that is a mere folder, of the folder that its module is in.
+    """
+    if "." not in name:
+        return None
+    top = importlib.import_module(name.partition(".")[0])
+    origin = getattr(top, "__file__", None) or importlib.import_module(name).__file__
+    folder = Path(str(origin)).parent
+    files = sorted(path for path in folder.rglob("*") if path.suffix in SOURCE_SUFFIXES and path.is_file())
+    return digest_of([[str(path.relative_to(folder)), sha256_file(path)] for path in files])
+
+
+def _import_foreign(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise UsageError(f"The {kind} '{name}' is neither a name nor a dotted module path such as mypackage.my_{kind}.")
+        raise UsageError(f"The backend '{name}' is neither a name nor a module path such as mypackage.my_backend.")
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except Exception as error:  # a stranger's module may raise anything
         raise UsageError(
-            f"The {kind} module '{name}' cannot be imported ({error}). "
+            f"The backend's module '{name}' cannot be imported ({type(error).__name__}: {error}). "
             "Install its package, or run from the folder that holds it."
         ) from error
 

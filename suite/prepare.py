@@ -14,7 +14,7 @@ from typing import Any, cast
 from common.files import digest_of, write_json
 from reference_models.base import Model, Workload
 from scenarios.base import LoadRules, Scenario
-from suite import artifacts, environment, launch, plugins, recipes, rules
+from suite import artifacts, environment, launch, plugins, recipes, rules, store
 from suite.conduct import Ready
 from suite.plan import Plan
 from suite.progress import shown
@@ -58,7 +58,14 @@ def ready(plan: Plan) -> Ready:
         variant=variant,
         subject=subject,
         serving=Serving(**findings["serving"]),
-        preparation={"schema": 1, **findings, "hints": measured or {}},
+        preparation={
+            "schema": 1,
+            **findings,
+            "hints": measured or {},
+            "variant_id": variant.id,
+            "source_sha256": source,
+            "fingerprint": environment.fingerprint(findings["serving"]["device"]),
+        },
         hint=plan.hint.value if measured is None else measured["value"],
         hint_source=plan.hint.source,
         backend_version=answer["version"],
@@ -93,17 +100,25 @@ def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms,
     )
     kept = Path(plan.cache_dir) / "search" / f"{key}.json"
     known = {} if plan.search_again else _read(kept)
+    begun = known or {"artifact_check": _compared(plan, variant, subject), "measured_at": store.now()}
     job = {
         "subject": subject,
         "terms": asdict(terms),
         "requested": asdict(plan.requested),
-        "known": known,
+        "known": begun,
         "wants_hint": plan.hint.value is None and "performance" in plan.modes,
     }
     answer: dict[str, Any] = call("search", job, plan.stall_timeout_s, "getting ready")
     if not known:
         _keep(kept, answer["findings"])
     return answer
+
+
+def _compared(plan: Plan, variant: Variant, subject: dict[str, Any]) -> Any:
+    """Returns how far an exported reference is from the reference itself: its card alone could have been rewritten."""
+    if variant.recipe or variant.model.format != "onnx":
+        return None
+    return call("compare", {"subject": subject}, plan.stall_timeout_s, "getting ready")
 
 
 def call(task: str, job: dict[str, Any], stall_timeout_s: float, title: str, *, quiet: bool = False) -> Any:

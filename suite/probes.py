@@ -25,8 +25,8 @@ SENSITIVITY_LEAST = 512
 REPEAT_PAIRS = 60
 REPEAT_S = 2.0
 
-# Large enough that no cache can take the input for a known one, too small to change what the network has to compute.
-PERTURBATION = 1e-3
+# How much of the one and of the other image a never-seen input has; neither can be told from it by rounding.
+MIX = (0.3, 0.7)
 
 _current: SystemUnderTest | None = None
 
@@ -60,6 +60,32 @@ def _answer_all(subject: Subject, sessions: list[Session], batch: int, count: in
     sut.close(1.0)
     _raise_fault(sut)
     return elapsed
+
+
+def arrival_latency(subject: Subject, sessions: list[Session], batch: int, rate: float, seconds: float) -> float:
+    """Returns the 99th percentile, in seconds, of single samples that arrive at random, `rate` a second on average."""
+    count = max(100, round(rate * seconds))
+    due = np.cumsum(np.random.default_rng().exponential(1 / rate, count))
+    taken = np.zeros(count)
+    done = threading.Event()
+
+    def complete(ids: list[int], payload: NDArray[Any] | None) -> None:
+        taken[ids] = time.perf_counter() - started - due[ids]
+        if sut.completed >= count:
+            done.set()
+
+    sut = _system(subject, sessions, complete, batch, inline=False)
+    started = time.perf_counter()
+    for number, moment in enumerate(due):
+        wait = moment - (time.perf_counter() - started)
+        if wait > 0:
+            time.sleep(wait)
+        sut.issue([number], [number % subject.dataset.total])
+    while not done.wait(0.5):
+        _raise_fault(sut)
+    sut.close(1.0)
+    _raise_fault(sut)
+    return float(np.percentile(taken, 99))
 
 
 def query_latency(
@@ -153,27 +179,37 @@ def repeat_probe(subject: Subject, session: Session, batch: int) -> dict[str, An
     """Returns how much faster one repeated sample is answered than inputs never seen before.
 
     `ratio` is the geometric mean over interleaved pairs of batches, `ratio_low_95` its one-sided 95 % lower bound
-    by Student's t on the logarithms.
+    by Student's t on the logarithms. An unseen input is a mixture of two samples, drawn anew: in range, and far from
+    both. `novel_batch_ms` is the median time of such a batch, one session alone.
     """
     generator = np.random.default_rng()
     repeated = subject.dataset.batch([0] * batch)
     session.predict(repeated)
     logs: list[float] = []
+    novel_s: list[float] = []
     end = time.perf_counter() + REPEAT_S
     while len(logs) < REPEAT_PAIRS and (time.perf_counter() < end or len(logs) < 5):
-        novel = subject.dataset.batch(generator.integers(0, subject.dataset.total, batch))
-        novel += generator.normal(0, PERTURBATION, novel.shape).astype(novel.dtype)
+        novel = _unseen(subject, generator, batch)
         times = {}
         for name, samples in _shuffled([("novel", novel), ("repeated", repeated)]):
             started = time.perf_counter()
             session.predict(samples)
             times[name] = time.perf_counter() - started
         logs.append(float(np.log(times["novel"] / times["repeated"])))
+        novel_s.append(times["novel"])
     return {
+        "novel_batch_ms": statistics.median(novel_s) * 1000,
         "pairs": len(logs),
         "ratio": float(np.exp(np.mean(logs))),
         "ratio_low_95": float(np.exp(mean_lower_bound(logs))),
     }
+
+
+def _unseen(subject: Subject, generator: np.random.Generator, batch: int) -> NDArray[np.float32]:
+    """Returns inputs that nobody can have seen: random mixtures of two random samples."""
+    one, other = (subject.dataset.batch(generator.integers(0, subject.dataset.total, batch)) for _ in range(2))
+    share = generator.uniform(*MIX, (batch, *(1 for _ in subject.workload.input_shape))).astype(np.float32)
+    return share * one + (1 - share) * other
 
 
 def _shuffled(values: list[tuple[str, NDArray[np.float32]]]) -> list[tuple[str, NDArray[np.float32]]]:

@@ -69,6 +69,7 @@ def fold(
         options=runtime_options(backend, runtime, options or {}),
         requested=requested,
         eligible=runtime.ELIGIBLE,
+        plugin_sha256=plugins.source_of(backend),
         not_eligible_because=None if runtime.ELIGIBLE else f"the backend '{backend}' runs no real model",
     )
     for step in steps:

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from common.errors import UsageError
+from common.errors import TandemError, UsageError
 from common.files import canonical_json
 from common.flags import new_flags, run
 from suite.evidence import read
@@ -36,18 +36,22 @@ def main(arguments: list[str]) -> int:
     if evidence.mode != "accuracy":
         raise UsageError(f"{evidence.folder} is a run of mode {evidence.mode}; give an accuracy run.")
     facts = facts_for(evidence, DATA_DIR.value, os.environ)
-    metrics = complete.metrics_of(evidence, facts)
     faults = [*evidence.altered, *finished.faults_of(evidence)]
-    met = metrics[facts.metric] >= facts.target
+    metrics: Mapping[str, Any] | None = None
+    try:
+        metrics = complete.metrics_of(evidence, facts)
+    except TandemError as error:
+        faults.append(str(error))
+    met = metrics is not None and metrics[facts.metric] >= facts.target
     print(_json(facts, metrics, met, faults) if JSON.value else _text(facts, metrics, met, faults))
     return 0 if met and not faults else 1
 
 
-def _json(facts: Facts, metrics: Mapping[str, Any], met: bool, faults: list[str]) -> str:
+def _json(facts: Facts, metrics: Mapping[str, Any] | None, met: bool, faults: list[str]) -> str:
     record = {
         "schema": 1,
         "workload": facts.workload,
-        "metrics": dict(metrics),
+        "metrics": None if metrics is None else dict(metrics),
         "target_percent": facts.target,
         "met": met,
         "faults": faults,
@@ -55,16 +59,20 @@ def _json(facts: Facts, metrics: Mapping[str, Any], met: bool, faults: list[str]
     return canonical_json(record).rstrip()
 
 
-def _text(facts: Facts, metrics: Mapping[str, Any], met: bool, faults: list[str]) -> str:
-    interval = ""
-    if {"low_95", "high_95"} <= metrics.keys():
-        interval = f" (95 % interval {metrics['low_95']:.3f} to {metrics['high_95']:.3f} %)"
+def _text(facts: Facts, metrics: Mapping[str, Any] | None, met: bool, faults: list[str]) -> str:
     lines = (
-        f"{facts.metric} {metrics[facts.metric]:.3f} %{interval} of {facts.total} samples",
+        f"{facts.metric} cannot be computed" if metrics is None else _score(facts, metrics),
         f"target {facts.target:.3f} %: {'met' if met else 'not met'}",
         *(f"damaged: {fault}" for fault in faults),
     )
     return "\n".join(lines)
+
+
+def _score(facts: Facts, metrics: Mapping[str, Any]) -> str:
+    interval = ""
+    if {"low_95", "high_95"} <= metrics.keys():
+        interval = f" (95 % interval {metrics['low_95']:.3f} to {metrics['high_95']:.3f} %)"
+    return f"{facts.metric} {metrics[facts.metric]:.3f} %{interval} of {facts.total} samples"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,13 @@ STREAM_MARGIN = 0.75
 # A batch may take this part of the Server limit: a query waits for the batch before its own, then for its own.
 SERVER_BATCH_SHARE = 0.2
 
+# Where nobody says how much load Server is to hold, a probe of a second must keep this part of the limit; what does
+# not is cut, so often at most.
+SERVER_LATENCY_SHARE = 0.6
+SERVER_CUT = 0.7
+SERVER_CUTS = 6
+SERVER_PROBE_S = 1.0
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -105,5 +112,19 @@ def hint(subject: Subject, sessions: list[Session], serving: Serving, terms: Ter
         latency = probes.query_latency(subject, sessions, serving.batch, terms.samples_per_query, HINT_S)
         return {"measured_latency_ns": latency * 1e9, "value": latency * 1e9 * STREAM_MARGIN}
     rate = probes.throughput(subject, sessions, serving.batch, HINT_S)
-    factor = OFFLINE_MARGIN if terms.load_fraction is None else terms.load_fraction
-    return {"measured_samples_per_s": rate, "value": rate * factor}
+    if terms.load_fraction is None or terms.target_latency_ms is None:
+        return {"measured_samples_per_s": rate, "value": rate * OFFLINE_MARGIN}
+    return {"measured_samples_per_s": rate, **_load_held(subject, sessions, serving, rate * terms.load_fraction, terms)}
+
+
+def _load_held(
+    subject: Subject, sessions: list[Session], serving: Serving, load: float, terms: Terms
+) -> dict[str, float]:
+    """Returns the load asked for, or as much less as keeps the latency of a probe well within the limit."""
+    assert terms.target_latency_ms is not None
+    for _ in range(SERVER_CUTS):
+        latency_ms = probes.arrival_latency(subject, sessions, serving.batch, load, SERVER_PROBE_S) * 1000
+        if latency_ms <= SERVER_LATENCY_SHARE * terms.target_latency_ms:
+            break
+        load *= SERVER_CUT
+    return {"value": load, "probed_p99_ms": latency_ms}

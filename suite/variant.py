@@ -34,7 +34,10 @@ class Serving:
 
 @dataclass(frozen=True)
 class Variant:
-    """A model on a backend with its runtime options and the serving that was requested."""
+    """A model on a backend with its runtime options and the serving that was requested.
+
+    `plugin_sha256` is the digest of the sources of a backend from outside the tree; ours are in the run's own digest.
+    """
 
     workload: str
     recipe: str
@@ -44,6 +47,7 @@ class Variant:
     requested: Requested
     eligible: bool
     not_eligible_because: str | None
+    plugin_sha256: str | None = None
 
     @property
     def id(self) -> str:
@@ -67,6 +71,7 @@ class Variant:
             "model": {"format": self.model.format, "sha256": self.model.sha256, "chain": list(self.model.chain)},
             "options": dict(self.options),
             "requested": asdict(self.requested),
+            "plugin_sha256": self.plugin_sha256,
         }
 
 
@@ -83,6 +88,7 @@ def from_record(record: Mapping[str, Any], model_path: Path) -> Variant:
             requested=Requested(**record["requested"]),
             eligible=record["eligible"],
             not_eligible_because=record["not_eligible_because"],
+            plugin_sha256=record["plugin_sha256"],
         )
         given = record["id"]
     except (KeyError, TypeError, ValueError) as error:

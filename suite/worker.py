@@ -13,8 +13,14 @@ from typing import Any
 import numpy as np
 
 from common.errors import RunFailed, TandemError
-from suite import plugins
+from common.files import write_json
+from scenarios.base import Session
+from scenarios.harness import timeline
+from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
+from scenarios.harness.timeline import Timeline
+from suite import plugins, probes
 from suite.channel import Channel
+from suite.environment import source_digest
 from suite.subject import Subject
 from suite.variant import Requested, Serving
 
@@ -43,7 +49,6 @@ def export(job: dict[str, Any], channel: Channel) -> Any:
 
 def search(job: dict[str, Any], channel: Channel) -> Any:
     """Returns the serving, the hint where one is wanted, and how steady the answers are; skips what is known."""
-    from suite import probes
     from suite.search import Terms, hint, loaded, resolve
 
     channel.counts = lambda: (0, probes.answered(), None)
@@ -57,10 +62,11 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
     serving = Serving(**findings["serving"])
     with loaded(subject, serving) as sessions:
         if "sensitivity" not in findings:
-            channel.phase("answering the evaluation set in other batches")
-            findings["sensitivity"] = probes.sensitivity(subject, sessions, serving.batch)
+            # Before anything has shown this process the whole evaluation set.
             channel.phase("probing for answers from memory")
             findings["repeat_probe"] = probes.repeat_probe(subject, sessions[0], serving.batch)
+            channel.phase("answering the evaluation set in other batches")
+            findings["sensitivity"] = probes.sensitivity(subject, sessions, serving.batch)
         measured = None
         if job["wants_hint"]:
             channel.phase("measuring the load hint")
@@ -68,20 +74,37 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
     return {"findings": findings, "measured": measured, "version": subject.backend.version()}
 
 
+def compare(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns how far an ONNX artifact is from the reference in torch; raises TandemError where that is too far."""
+    from suite import export
+
+    channel.phase("comparing the artifact with the reference")
+    subject = Subject.open(job["subject"])
+    network = export.load_network(subject.workload, subject.workload.weights)
+    found = export.compare(network, subject.model.path, export.resident(subject.dataset))
+    return {
+        "samples": found["compared_samples"],
+        "max_abs_difference": found["max_abs_difference"],
+        "changed_answers": found["changed_answers"],
+        "tolerance": export.TOLERANCE,
+    }
+
+
 def test(job: dict[str, Any], channel: Channel) -> Any:
     """Runs one LoadGen test into the job's folder and returns what the SUT saw."""
     from scenarios.harness import loadgen
-    from scenarios.harness.sut import SystemUnderTest
 
+    source_before = source_digest()
     channel.phase("loading the model")
     subject, serving = Subject.open(job["subject"]), Serving(**job["serving"])
     folder = Path(job["folder"])
     shape = (subject.dataset.total, *subject.workload.output_shape)
     outputs = np.full(shape, np.nan, np.float32) if job["save_outputs"] else None
+    sessions = subject.load(serving)
     sut = SystemUnderTest(
         subject.workload,
         subject.dataset,
-        subject.load(serving),
+        sessions,
         loadgen.complete,
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
@@ -95,10 +118,17 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     ended = sut.close(CLOSE_TIMEOUT_S)
     if not ended or sut.completed != sut.issued:
         sut.record_fault("late", f"{sut.issued - sut.completed} of {sut.issued} samples were never completed")
-    np.savez(folder / "timeline.npz", **sut.timeline())  # type: ignore[arg-type]
+    Timeline(**sut.timeline()).save(folder / timeline.FILE)
     if outputs is not None:
         np.save(folder / "outputs.npy", outputs)
+    if job["mode"] == "performance" and not sut.faults:
+        # Again, with LoadGen in the process and the sessions of the test: what is fast now was fast then.
+        channel.phase("probing for answers from memory")
+        write_json(folder / "probe_after.json", {"schema": 1, **_probed(subject, sessions, serving)})
     return {
+        "source_before": source_before,
+        "source_after": source_digest(),
+        "plugin_sha256": plugins.source_of(job["subject"]["backend"]),
         "samples_issued": sut.issued,
         "samples_completed": sut.completed,
         "faults": [fault.__dict__ for fault in sut.faults],
@@ -108,9 +138,15 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     }
 
 
+def _probed(subject: Subject, sessions: list[Session], serving: Serving) -> dict[str, Any]:
+    subject.dataset.load(np.arange(subject.dataset.total))
+    return probes.repeat_probe(subject, sessions[0], serving.batch)
+
+
 TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
     "devices": devices,
     "export": export,
+    "compare": compare,
     "search": search,
     "test": test,
 }
@@ -126,6 +162,7 @@ def main(arguments: list[str]) -> None:
     """Carries out the task named first, with the job from standard input, answering on the descriptor named second."""
     _die_with_parent()
     channel = Channel(int(arguments[1]))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         channel.send("result", TASKS[arguments[0]](json.load(sys.stdin), channel))
     except TandemError as error:

@@ -1,7 +1,6 @@
 """One LoadGen test, from settings to logs. LoadGen keeps global state: at most one test a process."""
 
 import gc
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ from numpy.typing import NDArray
 from common.errors import RunFailed
 from reference_models.base import Dataset
 from scenarios.harness.sut import SystemUnderTest
-
-# The interpreter's default of 5 ms lets one busy thread hold up LoadGen's own for longer than a Server limit.
-SWITCH_INTERVAL_S = 5e-4
 
 # LoadGen obeys a file of this name in the working directory; naming one that cannot exist keeps it from doing so.
 NO_AUDIT_FILE = "/dev/null/audit.config"
@@ -70,7 +66,7 @@ def _log_settings(folder: Path) -> Any:
 
 
 def _guarded(action: Callable[..., None], sut: SystemUnderTest) -> Callable[..., None]:
-    """Returns a callback that keeps an exception as a fault: one that reached LoadGen would abort the process."""
+    """Returns a callback that keeps an exception as a fault: one that reached LoadGen would end the test at once."""
 
     def callback(*arguments: Any) -> None:
         try:
@@ -94,7 +90,6 @@ def run_test(
     `settings` are LoadGen's TestSettings by name, with the scenario's name; raises RunFailed when LoadGen knows one
     of them not. Returns when LoadGen has ended; whether the test is any good stands in the logs and in `sut.faults`.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     test_settings = _settings(settings, mode)
     handle = mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush)
     library = mlperf_loadgen.ConstructQSL(

@@ -26,6 +26,10 @@ from scenarios.base import Session
 # LoadGen's log buffer of a thread that completed more than this many samples at once can be lost (loadgen issue 1337).
 MAX_BATCH = 1024
 
+# The interpreter's default of 5 ms lets one busy thread hold up LoadGen's own for longer than a Server limit; every
+# process with a system under test sets this.
+SWITCH_INTERVAL_S = 5e-4
+
 # Answers a batch: LoadGen's ids of its samples, and the payload, one row a sample, or None for no answer.
 Complete = Callable[[list[int], NDArray[Any] | None], None]
 Query = tuple[list[int], list[int]]
@@ -221,4 +225,7 @@ class SystemUnderTest:
             raise BadAnswer("not-finite", f"the backend answered NaN or infinity in a batch of {len(indices)}")
         if self._outputs is not None:
             self._outputs[indices] = outputs
-        return self._workload.encode(outputs)
+        payload = self._workload.encode(outputs)
+        if len(payload) != len(indices):
+            raise BadAnswer("shape", f"the workload encoded {len(payload)} answers of {len(indices)} samples")
+        return payload

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios import multi_stream, offline, server, single_stream
 from scenarios.base import LoadRules
 from suite.evidence import Evidence
 from suite.rules import Rules
 
-# How records and people name a scenario, and how LoadGen does.
+# How records and people name a scenario that the law knows, and how LoadGen does.
 LOADGEN_NAMES = {
-    "single-stream": "SingleStream",
-    "multi-stream": "MultiStream",
-    "server": "Server",
-    "offline": "Offline",
+    "single-stream": single_stream.LOADGEN_NAME,
+    "multi-stream": multi_stream.LOADGEN_NAME,
+    "server": server.LOADGEN_NAME,
+    "offline": offline.LOADGEN_NAME,
 }
 LOADGEN_MODES = {"performance": "PerformanceOnly", "accuracy": "AccuracyOnly"}
 

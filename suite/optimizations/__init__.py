@@ -1,1 +1,1 @@
-"""What changes a variant: one file an optimization, found by its name; each has `apply(variant, parameters)`."""
+"""What changes a variant: one file an optimization, found by name; each has `apply(variant, backend, parameters)`."""
