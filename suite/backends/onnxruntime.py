@@ -26,6 +26,8 @@ LEVELS = {
     "all": "ORT_ENABLE_ALL",
 }
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# A reference in float32 is float32: by default a GPU rounds the inputs of convolutions to TF32.
+PROVIDER_OPTIONS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 # The distributions that hold the module; the first is the one that we install.
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 # onnxruntime's levels: 3 lets errors through, which also come as exceptions; 4 only what ends the process.
@@ -98,7 +100,8 @@ def _open(model: Path | bytes, device: str, options: "onnxruntime.SessionOptions
     if PROVIDERS.get(device) not in onnxruntime.get_available_providers():
         raise UsageError(f"onnxruntime {version()} has no device '{device}' here. Available: {', '.join(devices())}.")
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=[PROVIDERS[device]])
+        provider = (PROVIDERS[device], PROVIDER_OPTIONS[device])
+        session = onnxruntime.InferenceSession(model, options, providers=[provider])
     except (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile) as error:
         raise UsageError(f"onnxruntime {version()} cannot load the model {model!s}: {error}") from error
     # Without the libraries of a provider onnxruntime falls back to the CPU and says so only in its log.

@@ -24,6 +24,8 @@ LATE = RUNTIMES | {"scipy"}
 # Beside the commands, which have a main.
 MAY_PRINT = ("common/flags.py", "suite/progress.py", "suite/report.py")
 MAY_READ_FLAGS = ("common/flags.py",)
+# What a run records of its machine is read, and nothing is decided by it.
+MAY_RECORD_ENVIRONMENT = ("suite/environment.py",)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def other_faults(path: str, tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Name) and node.id == "print" and not (command or matches(path, MAY_PRINT)):
             yield f"{path}:{node.lineno} prints and is no command"
         environment = isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv")
-        if environment and not (command or matches(path, MAY_READ_FLAGS)):
+        if environment and not (command or matches(path, (*MAY_READ_FLAGS, *MAY_RECORD_ENVIRONMENT))):
             yield f"{path}:{node.lineno} reads the environment and is no command"
 
 

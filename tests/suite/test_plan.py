@@ -121,10 +121,23 @@ def test_an_unknown_optimization_is_refused(recipe: str) -> None:
     ],
 )
 def test_whole_numbers_have_a_range(field: str, flag: str, low: int, high: int) -> None:
+    scenario = {"scenario": "server"} if field == "max_wait_us" else {}
     for good in (low, high):
-        plan(**{field: good})
+        plan(**{field: good}, **scenario)
     for bad in (low - 1, high + 1, -(10**30)):
         assert refusal(**{field: bad}) == f"{flag} is {bad}; it must be from {low} to {high}."
+
+
+@pytest.mark.parametrize(
+    ("flag", "asked"),
+    [
+        ("--sessions", {"sessions": 2, "scenario": "single-stream"}),
+        ("--max-wait-us", {"max_wait_us": 5, "scenario": "offline"}),
+        ("--save-outputs", {"save_outputs": True, "mode": "performance"}),
+    ],
+)
+def test_a_flag_that_would_say_nothing_is_refused(flag: str, asked: dict[str, object]) -> None:
+    assert refusal(**asked).startswith(f"{flag} says nothing in a ")
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, 1e-9, 1e300, float("inf"), float("nan")])
@@ -169,6 +182,19 @@ def test_offline_and_server_have_no_expected_latency(scenario: str) -> None:
     assert "whose load hint is --target-qps" in refusal(scenario=scenario, expected_latency_ms=5.0)
 
 
+@pytest.mark.parametrize(
+    ("asked", "flag"),
+    [
+        ({"scenario": "single-stream", "sessions": 2}, "--sessions"),
+        ({"scenario": "multi-stream", "sessions": 1}, "--sessions"),
+        ({"scenario": "offline", "max_wait_us": 0}, "--max-wait-us"),
+        ({"mode": "performance", "save_outputs": True}, "--save-outputs"),
+    ],
+)
+def test_a_flag_that_would_say_nothing_is_refused(asked: dict[str, Any], flag: str) -> None:
+    assert refusal(**asked).startswith(f"{flag} says nothing in ")
+
+
 def test_coalescing_comes_from_the_flag_then_user_conf(tmp_path: Path) -> None:
     conf = tmp_path / "user.conf"
     conf.write_text("*.Server.coalesce_queries = 1\n")
@@ -199,6 +225,11 @@ def test_backend_options_are_pairs(text: str, options: dict[str, str]) -> None:
 @pytest.mark.parametrize("text", ["graph_level", "=basic", "graph_level=", "a=1,b"])
 def test_what_is_no_pair_is_refused(text: str) -> None:
     assert refusal(backend_options=text) == f"--backend-options is '{text}'; write name=value,name=value."
+
+
+def test_a_backend_option_is_given_once_whatever_its_spelling() -> None:
+    assert plan(backend_options="graph-level=basic").options == {"graph_level": "basic"}
+    assert "give each option once" in refusal(backend_options="graph-level=basic,graph_level=all")
 
 
 def test_a_results_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -57,21 +57,45 @@ def test_a_dotted_name_is_imported_as_it_stands() -> None:
 
 @pytest.mark.parametrize("name", ["no_such_vendor.backend", "suite.backends.no_such", "tests.zoo.memoising.deeper"])
 def test_a_dotted_name_that_leads_nowhere_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"The backend module '{name}' cannot be imported"):
+    with pytest.raises(UsageError, match=f"The backend's module '{name}' cannot be imported"):
         plugins.backend(name)
 
 
 @pytest.mark.parametrize("name", ["../secrets.py", ".onnxruntime", "a..b", "os.path; x"])
 def test_a_path_is_no_dotted_name(name: str) -> None:
-    with pytest.raises(UsageError, match="neither a name nor a dotted module path"):
+    with pytest.raises(UsageError, match="neither a name nor a module path"):
         plugins.backend(name)
 
 
 def test_a_module_that_is_no_backend_is_refused_with_what_it_lacks() -> None:
     with pytest.raises(UsageError, match="'tests.zoo.counting' is no backend: it has no FORMATS, .*load"):
         plugins.backend("tests.zoo.counting")
-    with pytest.raises(UsageError, match="'tests.zoo.counting' is no workload: it has no WORKLOAD"):
+
+
+def test_only_a_backend_may_come_from_outside() -> None:
+    """A workload sets its own target, so a stranger's could be met by anything."""
+    with pytest.raises(UsageError, match="Unknown workload 'tests.zoo.counting'"):
         plugins.workload("tests.zoo.counting")
+    with pytest.raises(UsageError, match="Unknown optimization 'os.path'"):
+        plugins.load("suite.optimizations", "optimization", "os.path")
+
+
+def test_a_backend_that_raises_as_it_is_imported_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = make_package(tmp_path, monkeypatch, "raises.py")
+    with pytest.raises(UsageError, match="cannot be imported .RuntimeError: imported."):
+        plugins.backend(f"{name}.raises")
+
+
+def test_the_sources_of_a_backend_from_outside_have_a_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever file of its package changes, it is another backend."""
+    name = make_package(tmp_path, monkeypatch, "one.py", "other.py")
+    before = plugins.source_of(f"{name}.one")
+    assert before == plugins.source_of(f"{name}.one")
+    (tmp_path / name / "other.py").write_text("X = 1")
+    assert plugins.source_of(f"{name}.one") != before
+    assert plugins.source_of("onnxruntime") is None
 
 
 def test_the_registry_is_light() -> None:
