@@ -22,7 +22,12 @@ ROOT = Path(__file__).parents[2]
 MARK = "TANDEM_TEST_MARK"
 
 # A serving that needs no search, and hints that need no measuring.
-FIXED = ("--max-batch=64", "--sessions=1", "--threads=1")
+FIXED = {
+    "offline": ("--max-batch=64", "--sessions=1", "--threads=1"),
+    "server": ("--max-batch=64", "--sessions=1", "--threads=1"),
+    "single-stream": ("--max-batch=1", "--threads=1"),
+    "multi-stream": ("--max-batch=8", "--threads=1"),
+}
 HINTS = {
     "offline": "--target-qps=20000",
     "server": "--target-qps=2000",
@@ -136,7 +141,7 @@ def start(*words: str, fault: str = "none", **more: Any) -> Command:
 def faulty_run(results: Path, scenario: str, *words: str, mode: str = "performance") -> tuple[str, ...]:
     """Returns the flags of a quick run on the faulty backend."""
     which = ("--backend=tests.zoo.faulty", f"--scenario={scenario}", f"--mode={mode}", f"--results-dir={results}")
-    return (*which, *FIXED, HINTS[scenario], *words)
+    return (*which, *FIXED[scenario], HINTS[scenario], *words)
 
 
 def records(results: Path) -> list[tuple[Path, dict[str, Any]]]:

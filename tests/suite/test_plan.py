@@ -182,19 +182,6 @@ def test_offline_and_server_have_no_expected_latency(scenario: str) -> None:
     assert "whose load hint is --target-qps" in refusal(scenario=scenario, expected_latency_ms=5.0)
 
 
-@pytest.mark.parametrize(
-    ("asked", "flag"),
-    [
-        ({"scenario": "single-stream", "sessions": 2}, "--sessions"),
-        ({"scenario": "multi-stream", "sessions": 1}, "--sessions"),
-        ({"scenario": "offline", "max_wait_us": 0}, "--max-wait-us"),
-        ({"mode": "performance", "save_outputs": True}, "--save-outputs"),
-    ],
-)
-def test_a_flag_that_would_say_nothing_is_refused(asked: dict[str, Any], flag: str) -> None:
-    assert refusal(**asked).startswith(f"{flag} says nothing in ")
-
-
 def test_coalescing_comes_from_the_flag_then_user_conf(tmp_path: Path) -> None:
     conf = tmp_path / "user.conf"
     conf.write_text("*.Server.coalesce_queries = 1\n")

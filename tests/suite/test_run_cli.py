@@ -12,7 +12,7 @@ import pytest
 from suite import plugins
 from tests.suite.commands import FIXED, ROOT, Command, Ended, cache, faulty_run, only_record, start
 
-NULL = ("--backend=null", *FIXED, "--target-qps=20000", "--mode=performance")
+NULL = ("--backend=null", *FIXED["offline"], "--target-qps=20000", "--mode=performance")
 
 
 def outcome(results: Path, *words: str, **more: object) -> Ended:
@@ -52,10 +52,11 @@ def results(tmp_path: Path) -> Path:
         ("--target-qps=0", "--target-qps is 0; it must be from 1e-06 to 1e+09."),
         ("--target-qps=many", "--target-qps must be a number, not 'many'."),
         ("--sessions=0", "--sessions is 0"),
+        ("--max-wait-us=5", "--max-wait-us says nothing in a offline"),
         ("--max-btach=4", "Unknown flag --max-btach. Did you mean --max-batch?"),
         ("offline", "'offline' is no flag"),
         ("--backend-options=graph_level=most", "graph_level"),
-        ("--backend=tests.zoo.no_such", "The backend module 'tests.zoo.no_such' cannot be imported"),
+        ("--backend=tests.zoo.no_such", "module 'tests.zoo.no_such' cannot be imported"),
         ("--backend=tests.zoo.counting", "is no backend: it has no FORMATS"),
         ("--user-conf=/no/such/user.conf", "user.conf: /no/such/user.conf cannot be read"),
     ],
@@ -179,7 +180,7 @@ def test_a_user_conf_that_loadgen_would_misread_is_refused(
 
 
 def test_a_run_that_would_not_fit_in_memory_is_refused_with_what_would_fit(results: Path) -> None:
-    words = (*NULL[:-2], "--mode=performance", "--scenario=single-stream", "--profile=official")
+    words = ("--backend=null", *FIXED["single-stream"], "--scenario=single-stream", "--profile=official")
     sentence = refusal(results, *words, "--expected-latency-ms=0.000001")
     assert "GB for LoadGen's queries" in sentence and "--profile quick" in sentence
     assert "--expected-latency-ms " in sentence
