@@ -70,8 +70,3 @@ def mean_lower_bound(values: Sequence[float], confidence: float = 0.95) -> float
         raise ValueError(f"{len(values)} values have no spread to judge by")
     quantile = float(stdtrit(len(values) - 1, confidence))
     return fmean(values) - quantile * stdev(values) / sqrt(len(values))
-
-
-def detection_power(samples: int, wrong_rate: float) -> float:
-    """Returns the chance that `samples` random samples hold at least one wrong answer, of which the rate is given."""
-    return 1.0 - (1.0 - wrong_rate) ** samples
