@@ -21,8 +21,21 @@ from common.flags import new_flags, run
 from reference_models.base import Dataset, Workload
 from scenarios.harness.logs import finite
 from suite import places, plugins, rules
+from suite.environment import source_digest
 from suite.evidence import Evidence, lookup, read
-from suite.law import answers, complete, drain, eligible, finished, manifest, memory, settings, together, valid
+from suite.law import (
+    answers,
+    complete,
+    drain,
+    eligible,
+    finished,
+    manifest,
+    memory,
+    prepared,
+    settings,
+    together,
+    valid,
+)
 from suite.law.base import Check, Facts, Pair, Rule, judged
 from suite.law.drain import Counted
 from suite.rules import Rules
@@ -43,6 +56,7 @@ CHECKS: Mapping[str, Rule] = {
     valid.NAME: valid.check,
     complete.NAME: complete.check,
     together.NAME: together.check,
+    prepared.NAME: prepared.check,
     answers.NAME: answers.check,
     memory.NAME: memory.check,
     drain.NAME: drain.check,
@@ -53,7 +67,9 @@ CHECKS: Mapping[str, Rule] = {
 class Verdict:
     """The checks with their details, notes that fail nothing, and the figure that counts if they all hold.
 
-    `alone` is None for a pair of runs; of one run alone it says what keeps its figure from counting.
+    `evidence` names what was judged: by mode, the SHA-256 of each run's manifest. `judged_by` is the digest of the
+    sources that judged. `alone` is None for a pair of runs; of one run alone it says what keeps its figure from
+    counting.
     """
 
     checks: tuple[Check, ...]
@@ -61,6 +77,8 @@ class Verdict:
     counted: Counted | None
     profile: str
     submittable: bool
+    evidence: Mapping[str, str]
+    judged_by: str
     alone: str | None = None
 
     @property
@@ -98,6 +116,8 @@ class Verdict:
             "closing": self.closing,
             "checks": [asdict(check) for check in self.checks],
             "notes": list(self.notes),
+            "evidence": dict(self.evidence),
+            "judged_by": self.judged_by,
             "metric": None if self.counted is None else self.counted._asdict(),
         }
 
@@ -119,19 +139,26 @@ def judge(
     *,
     checks: Mapping[str, Rule] = CHECKS,
     attempts: Sequence[float] = (),
+    judged_by: str = "",
 ) -> Verdict:
-    """Returns the verdict on two runs. `attempts` are the figures of all attempts at the same, this one included."""
+    """Returns the verdict on two runs.
+
+    `attempts` are the figures of all attempts at the same, this one included; `judged_by` is the digest of the
+    sources that judge, which a caller takes from suite.environment.source_digest.
+    """
     pair = Pair(performance, accuracy, profile, facts)
     return Verdict(
         checks=tuple(_apply(name, rule, pair) for name, rule in checks.items()),
-        notes=tuple(_notes(pair, attempts)),
+        notes=tuple(_notes(pair, attempts, judged_by)),
         counted=drain.counted_of(performance),
         profile=profile.profile,
         submittable=profile.submittable,
+        evidence={mode: run.manifest_sha256 for mode, run in pair.runs},
+        judged_by=judged_by,
     )
 
 
-def judge_single(evidence: Evidence, profile: Rules, facts: Facts) -> Verdict:
+def judge_single(evidence: Evidence, profile: Rules, facts: Facts, *, judged_by: str = "") -> Verdict:
     """Returns the verdict on one run alone: settings, finished and valid, or finished and complete; no law of pairs."""
     pair = Pair(evidence, evidence, profile, facts)
 
@@ -150,10 +177,12 @@ def judge_single(evidence: Evidence, profile: Rules, facts: Facts) -> Verdict:
         checks = {settings.NAME: settled, finished.NAME: ended, valid.NAME: valid.check}
     return Verdict(
         checks=tuple(_apply(name, rule, pair) for name, rule in checks.items()),
-        notes=tuple(_single_notes(evidence, profile)),
+        notes=tuple(_single_notes(evidence, profile, judged_by)),
         counted=drain.counted_of(evidence) if evidence.mode == "performance" else None,
         profile=profile.profile,
         submittable=profile.submittable,
+        evidence={evidence.mode: evidence.manifest_sha256},
+        judged_by=judged_by,
         alone=_alone(evidence, pair),
     )
 
@@ -211,9 +240,9 @@ def _apply(name: str, rule: Rule, pair: Pair) -> Check:
         return Check(name, False, f"cannot be judged: {type(error).__name__}: {error}")
 
 
-def _notes(pair: Pair, attempts: Sequence[float]) -> list[str]:
-    notes = _single_notes(pair.performance, pair.rules)
-    notes += [note for note in _single_notes(pair.accuracy, pair.rules) if note not in notes]
+def _notes(pair: Pair, attempts: Sequence[float], judged_by: str) -> list[str]:
+    notes = _single_notes(pair.performance, pair.rules, judged_by)
+    notes += [note for note in _single_notes(pair.accuracy, pair.rules, judged_by) if note not in notes]
     notes += _near_target(pair)
     if len(attempts) > 1:
         middle = median(attempts)
@@ -225,11 +254,13 @@ def _notes(pair: Pair, attempts: Sequence[float]) -> list[str]:
     return notes
 
 
-def _single_notes(evidence: Evidence, profile: Rules) -> list[str]:
+def _single_notes(evidence: Evidence, profile: Rules, judged_by: str) -> list[str]:
     notes = [] if profile.submittable else [f"{profile.profile} profile: not submittable"]
     recorded = evidence.get("rules_sha256")
     if recorded is not None and recorded != profile.digest:
         notes.append(f"the rules of profile '{profile.profile}' have changed since the {evidence.mode} run")
+    if judged_by and evidence.get("source_sha256") != judged_by:
+        notes.append(f"judged by other sources than those of the {evidence.mode} run")
     load = finite(evidence.environment.get("load_average_1min"))
     cores = finite(lookup(evidence.environment, "fingerprint", "cores"))
     if evidence.mode == "performance" and load is not None and cores is not None and load > cores:
@@ -266,7 +297,8 @@ def _folders(given: list[Path]) -> list[Path]:
 def main(arguments: list[str]) -> int:
     """Prints the verdict on the two runs."""
     performance, accuracy = (read(folder) for folder in _folders([Path(argument) for argument in arguments]))
-    verdict = judge(performance, accuracy, rules_for(performance), facts_for(performance, DATA_DIR.value, os.environ))
+    profile, facts = rules_for(performance), facts_for(performance, DATA_DIR.value, os.environ)
+    verdict = judge(performance, accuracy, profile, facts, judged_by=source_digest())
     if JSON.value:
         print(canonical_json(verdict.record()), end="")
     else:

@@ -1,4 +1,7 @@
-"""settings: what LoadGen says it used is what the profile's rules file in our own source says."""
+"""settings: what LoadGen says it used is what the profile's rules file in our own source says.
+
+The record's own account of them, what was given and what LoadGen echoed, must be that of LoadGen's log.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +12,9 @@ from suite.evidence import Evidence
 from suite.law.base import LOADGEN_MODES, LOADGEN_NAMES, Check, Facts, Pair, judged, whole
 
 NAME = "settings"
+
+# LoadGen writes fractions with six digits.
+WRITTEN_DIGITS = 1e-5
 
 Test = Callable[[Any], bool]
 Demand = tuple[str, Test]
@@ -33,7 +39,8 @@ def faults_of(pair: Pair, mode: str, run: Evidence) -> list[str]:
     demanded = _always(run, mode, rules, pair.facts)
     if mode == "performance":
         demanded |= _load(run.scenario, rules) | _sampling(run)
-    return _unmet(result.values, demanded) + _unknown(result) + _library(result, rules, mode) + _audit(result)
+    found = _unmet(result.values, demanded) + _unknown(result) + _library(result, rules, mode) + _audit(result)
+    return found + _given(run, result) + _echoed(run, result)
 
 
 def _always(run: Evidence, mode: str, rules: LoadRules, facts: Facts) -> dict[str, Demand]:
@@ -179,6 +186,37 @@ def _library(result: RunResult, rules: LoadRules, mode: str) -> list[str]:
     if mode != "performance" or result.loaded_sets == (wanted,):
         return []
     return [f"loaded_qsl_set has {list(result.loaded_sets)} samples, not {wanted}"]
+
+
+def _given(run: Evidence, result: RunResult) -> list[str]:
+    """Names settings that the record says LoadGen was given, and that LoadGen's log knows not, or otherwise."""
+    given, logged = run.get("settings"), result.group("requested_")
+    if not isinstance(given, dict) or not given:
+        return ["its record does not say which settings LoadGen was given"]
+    return [
+        f"{name} was {value!r} by the record, LoadGen logged {logged.get(name)!r}"
+        for name, value in given.items()
+        if not _same(logged.get(name), value)
+    ]
+
+
+def _same(logged: Any, given: Any) -> bool:
+    test = _exactly(given)[1]
+    if isinstance(given, float) and isinstance(logged, int | float) and not isinstance(logged, bool):
+        return abs(logged - given) <= WRITTEN_DIGITS * abs(given)
+    return test(logged)
+
+
+def _echoed(run: Evidence, result: RunResult) -> list[str]:
+    """Names settings of which the record says that LoadGen used them otherwise than its log does."""
+    echoed, logged = run.get("echoed"), result.group("effective_")
+    if not isinstance(echoed, dict) or not echoed:
+        return ["its record does not say which settings LoadGen used"]
+    return [
+        f"effective_{name} was {echoed.get(name)!r} by the record, LoadGen logged {logged.get(name)!r}"
+        for name in sorted({*echoed, *logged})
+        if name not in echoed or name not in logged or not _exactly(echoed[name])[1](logged[name])
+    ]
 
 
 def _audit(result: RunResult) -> list[str]:

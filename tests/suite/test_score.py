@@ -9,6 +9,9 @@ import pytest
 from suite.evidence import write_manifest
 from tests.evidence_factory import folder, submission
 
+# The suite makes the evidence first.
+pytestmark = pytest.mark.timeout(400)
+
 
 def score(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "suite.score", *arguments], capture_output=True, text=True, timeout=60)
@@ -54,11 +57,23 @@ def test_an_altered_log_is_scored_and_told_to_be_altered(run: Path) -> None:
     assert done.returncode == 1 and "damaged: mlperf_log_accuracy.json: altered" in done.stdout
 
 
-def test_a_log_with_a_missing_answer_has_no_score(run: Path) -> None:
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_log_that_does_not_answer_each_sample_once_has_no_score(run: Path, twice: bool) -> None:
     entries = answers(run)
-    rewrite(run, entries[1:])
+    rewrite(run, [*entries, entries[0]] if twice else entries[1:])
     done = score(run)
-    assert done.returncode == 2 and f"Index {entries[0]['qsl_idx']} is missing" in done.stderr
+    said = f"Index {entries[0]['qsl_idx']} is {'answered 2 times' if twice else 'missing'}"
+    assert done.returncode == 1 and said in done.stdout and "cannot be computed" in done.stdout and not done.stderr
+    record = json.loads(score(run, "--json").stdout)
+    assert record["metrics"] is None and not record["met"] and any(said in fault for fault in record["faults"])
+
+
+def test_a_log_that_cannot_be_read_has_no_score(run: Path) -> None:
+    log = run / "mlperf_log_accuracy.json"
+    log.write_bytes(log.read_bytes()[:-300])
+    write_manifest(run)
+    done = score(run)
+    assert done.returncode == 1 and "ends early" in done.stdout and not done.stderr
 
 
 def test_what_is_no_accuracy_run_is_a_wrong_command(tmp_path: Path) -> None:

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
+from common.files import sha256_file
 from suite.evidence import Evidence
 from suite.law.base import Check, Pair
 from suite.verdict import CHECKS, Verdict, judge, judge_single
-from tests.evidence_factory import case, folder, with_record, with_values
+from tests.evidence_factory import SOURCE, case, folder, with_environment, with_record, with_values
 
 HOSTILE = (None, "x", ["x"], {"x": {}}, -1, 0, True, float("nan"), 10**400)
 
 
 def verdict(*checks: Check, submittable: bool = False, alone: str | None = None) -> Verdict:
-    return Verdict(checks, (), None, "quick", submittable, alone)
+    return Verdict(checks, (), None, "quick", submittable, {}, "", alone)
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -52,7 +53,7 @@ def test_the_closing_line_says_what_a_figure_is_worth() -> None:
 
 def test_every_rule_of_the_law_has_its_own_code() -> None:
     names = [check.name for check in case("offline").verdict().checks]
-    assert names == list(CHECKS) and len(set(names)) == len(names) == 10
+    assert names == list(CHECKS) and len(set(names)) == len(names) == 11
 
 
 def test_the_record_is_json_and_says_the_figure_that_counts() -> None:
@@ -76,7 +77,7 @@ def _paths(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
         yield from _paths(inner, (*path, key))
 
 
-@pytest.mark.parametrize("part", ["record", "preparation", "environment"])
+@pytest.mark.parametrize("part", ["record", "preparation", "environment", "probe_after"])
 def test_no_record_however_hostile_breaks_the_law(part: str) -> None:
     honest = case("offline")
     for path in _paths(getattr(honest.performance, part)):
@@ -102,7 +103,7 @@ def test_no_log_however_hostile_breaks_the_law(scenario: str) -> None:
 
 def test_an_empty_run_breaks_every_rule_that_reads_it() -> None:
     honest = case("offline")
-    empty = Evidence(Path(), {}, {}, {}, None, None, None, (), ())
+    empty = Evidence(Path(), {}, {}, {}, {}, None, None, None, (), (), "")
     told = judge(empty, empty, honest.rules, honest.facts)
     assert set(told.failed) == set(CHECKS) - {"manifest"}
     assert not judge_single(empty, honest.rules, honest.facts).passed
@@ -134,16 +135,39 @@ def test_a_single_run_that_is_not_valid_does_not_pass() -> None:
 
 def test_notes_fail_nothing() -> None:
     honest = case("offline")
-    busy = replace(honest.performance, environment={"load_average_1min": 9.0, "fingerprint": {"cores": 2}})
+    busy = with_environment(honest.performance, 9.0, "load_average_1min")
     near = replace(honest.facts, target=94.99)
     told = judge(
-        busy, with_record(honest.accuracy, "1" * 64, "rules_sha256"), honest.rules, near, attempts=[90.0, 100.0, 120.0]
+        busy,
+        with_record(honest.accuracy, "1" * 64, "rules_sha256"),
+        honest.rules,
+        near,
+        attempts=[90.0, 100.0, 120.0],
+        judged_by="f" * 64,
     )
     notes = "\n".join(told.notes)
     assert told.counts
-    for said in ("not submittable", "busy", "load average 9.0 on 2 cores", "have changed", "too near its target"):
+    for said in (
+        "not submittable",
+        "busy",
+        "load average 9.0 on 2 cores",
+        "have changed",
+        "too near its target",
+        "other sources",
+    ):
         assert said in notes
     assert "3 attempts: from 90.0 to 120.0, median 100.0; they lie 30% apart" in notes
+
+
+def test_a_verdict_names_what_it_judged_and_who_judged() -> None:
+    honest = case("offline")
+    told = judge(honest.performance, honest.accuracy, honest.rules, honest.facts, judged_by=SOURCE)
+    names = {mode: sha256_file(folder("offline", mode) / "manifest.json") for mode in ("performance", "accuracy")}
+    assert told.record()["evidence"] == names and told.record()["judged_by"] == SOURCE
+    assert not [note for note in told.notes if "sources" in note]
+    single = judge_single(honest.accuracy, honest.rules, honest.facts, judged_by="f" * 64)
+    assert single.record()["evidence"] == {"accuracy": names["accuracy"]}
+    assert "judged by other sources than those of the accuracy run" in single.notes
 
 
 def test_an_idle_machine_and_a_clear_accuracy_need_no_note() -> None:

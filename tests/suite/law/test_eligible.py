@@ -2,17 +2,17 @@ from dataclasses import replace
 
 import pytest
 
-from tests.evidence_factory import assert_refused, case, variant_record, with_record
+from tests.evidence_factory import assert_refused, case, with_record, with_variant
 
 
 def test_what_is_said_not_to_be_eligible_does_not_count() -> None:
     honest = case("offline")
-    emulated = variant_record(eligible=False, not_eligible_because="int4 is emulated in float")
+    emulated = {"eligible": False, "not_eligible_because": "int4 is emulated in float"}
     assert "emulated" in assert_refused(
         replace(
             honest,
-            performance=with_record(honest.performance, emulated, "variant"),
-            accuracy=with_record(honest.accuracy, emulated, "variant"),
+            performance=with_variant(honest.performance, **emulated),
+            accuracy=with_variant(honest.accuracy, **emulated),
         ),
         "eligible",
     )
@@ -34,7 +34,7 @@ def test_a_reason_against_it_holds_whatever_else_is_said() -> None:
 def test_a_backend_without_a_model_never_counts_whatever_the_record_says(backend: str) -> None:
     honest = case("offline")
     runs = [
-        with_record(with_record(run, variant_record(backend=backend), "variant"), backend, "backend", "name")
+        with_record(with_variant(run, backend=backend), backend, "backend", "name")
         for run in (honest.performance, honest.accuracy)
     ]
     assert backend in assert_refused(replace(honest, performance=runs[0], accuracy=runs[1]), "eligible")

@@ -1,3 +1,4 @@
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -5,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import UsageError
-from common.files import write_json
-from suite.evidence import check_manifest, read, write_manifest
+from common.files import sha256_file, write_json
+from suite.evidence import Evidence, check_manifest, read, write_manifest
 from tests.evidence_factory import assert_refused, case, folder
 
 
@@ -40,7 +41,47 @@ def test_a_missing_and_an_extra_file_are_named(run: Path) -> None:
 def test_a_link_is_no_evidence(run: Path, tmp_path: Path) -> None:
     shutil.move(run / "run.json", tmp_path / "elsewhere.json")
     (run / "run.json").symlink_to(tmp_path / "elsewhere.json")
-    assert check_manifest(run) == ("run.json: altered",)
+    assert check_manifest(run) == ("run.json: not a regular file",)
+
+
+@pytest.mark.parametrize("name", ["run.json", "mlperf_log_summary.txt", "timeline.npz", "probe_after.json", "more"])
+def test_what_is_no_regular_file_is_named_and_never_opened(run: Path, name: str) -> None:
+    """Whoever opened a pipe that nobody writes to would wait for ever."""
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    evidence = read(run)
+    assert f"{name}: not a regular file" in evidence.altered
+    assert (f"{name}: not a regular file" in evidence.problems) == (name != "more")
+    assert_refused_at_least(evidence, "manifest")
+    write_manifest(run)
+    # A new manifest does not vouch for it either.
+    assert_refused_at_least(read(run), "manifest")
+
+
+def test_a_link_to_a_log_is_never_followed(run: Path, tmp_path: Path) -> None:
+    shutil.move(run / "mlperf_log_detail.txt", tmp_path / "elsewhere.txt")
+    (run / "mlperf_log_detail.txt").symlink_to(tmp_path / "elsewhere.txt")
+    evidence = read(run)
+    assert evidence.result is None
+    assert_refused_at_least(evidence, "manifest", "finished", "valid")
+
+
+def test_a_manifest_that_is_no_regular_file_vouches_for_nothing(run: Path, tmp_path: Path) -> None:
+    shutil.move(run / "manifest.json", tmp_path / "elsewhere.json")
+    (run / "manifest.json").symlink_to(tmp_path / "elsewhere.json")
+    assert check_manifest(run) == ("manifest.json: not a regular file",)
+    assert read(run).manifest_sha256 == ""
+    (run / "manifest.json").unlink()
+    os.mkfifo(run / "manifest.json")
+    assert read(run).altered == ("manifest.json: not a regular file",)
+
+
+def assert_refused_at_least(evidence: Evidence, *codes: str) -> None:
+    assert set(codes) <= replace(case("offline"), performance=evidence).failed()
+
+
+def test_the_manifest_names_the_evidence(run: Path) -> None:
+    assert read(run).manifest_sha256 == sha256_file(run / "manifest.json")
 
 
 @pytest.mark.parametrize(

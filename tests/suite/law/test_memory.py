@@ -3,25 +3,49 @@ from typing import Any
 
 import pytest
 
-from tests.evidence_factory import Case, assert_refused, case, with_preparation
+from suite.law.drain import counted_of
+from suite.law.memory import MOST_APART
+from tests.evidence_factory import (
+    CHUNK,
+    PROBE,
+    Case,
+    assert_refused,
+    case,
+    with_preparation,
+    with_probe_after,
+    with_record,
+    with_values,
+)
+
+WHERE = {"at preparation": "repeat_probe", "after the test": "probe_after"}
 
 
-def probe(**changes: Any) -> Case:
-    honest = case("offline")
-    found = {"pairs": 30, "ratio": 1.01, "ratio_low_95": 0.97, **changes}
+def probe(where: str, found: Any, scenario: str = "offline") -> Case:
+    """Returns a case in which one of both probes says something else."""
+    honest = case(scenario)
+    if where == "after the test":
+        return replace(honest, performance=with_probe_after(honest.performance, found))
     return replace(honest, performance=with_preparation(honest.performance, found, "repeat_probe"))
 
 
-def test_what_is_faster_the_second_time_is_refused() -> None:
-    detail = assert_refused(probe(ratio=40.0, ratio_low_95=31.0), "not-from-memory")
-    assert "40.00 times as fast" in detail
+def novel(scenario: str, milliseconds: float) -> Case:
+    """Returns a case in which a batch of unseen inputs took so long after the test."""
+    return probe("after the test", {**PROBE, "novel_batch_ms": milliseconds}, scenario)
 
 
-def test_only_what_is_surely_faster_is_refused() -> None:
-    assert probe(ratio=1.5, ratio_low_95=1.10).verdict().counts
-    assert_refused(probe(ratio=1.5, ratio_low_95=1.1001), "not-from-memory")
+@pytest.mark.parametrize("where", WHERE)
+def test_what_is_faster_the_second_time_is_refused(where: str) -> None:
+    detail = assert_refused(probe(where, {**PROBE, "ratio": 40.0, "ratio_low_95": 31.0}), "not-from-memory")
+    assert f"{where} one repeated sample runs 40.00 times as fast" in detail
 
 
+@pytest.mark.parametrize("where", WHERE)
+def test_only_what_is_surely_faster_is_refused(where: str) -> None:
+    assert probe(where, {**PROBE, "ratio": 1.5, "ratio_low_95": 1.10}).verdict().counts
+    assert_refused(probe(where, {**PROBE, "ratio": 1.5, "ratio_low_95": 1.1001}), "not-from-memory")
+
+
+@pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -35,14 +59,83 @@ def test_only_what_is_surely_faster_is_refused() -> None:
         {"pairs": None},
         {"pairs": 4},
         {"pairs": True},
+        {"novel_batch_ms": None},
+        {"novel_batch_ms": 0.0},
+        {"novel_batch_ms": -0.1},
+        {"novel_batch_ms": "0.1"},
+        {"novel_batch_ms": float("inf")},
     ],
 )
-def test_a_probe_that_says_nothing_is_refused(changes: dict[str, Any]) -> None:
-    assert_refused(probe(**changes), "not-from-memory")
+def test_a_probe_that_says_nothing_is_refused(where: str, changes: dict[str, Any]) -> None:
+    assert where in assert_refused(probe(where, {**PROBE, **changes}), "not-from-memory")
 
 
+@pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("value", [None, {}, [], 1.0])
-def test_no_probe_no_figure(value: object) -> None:
+def test_no_probe_no_figure(where: str, value: object) -> None:
+    assert where in assert_refused(probe(where, value), "not-from-memory")
+
+
+def test_a_throughput_beyond_what_unseen_inputs_reach_is_refused() -> None:
+    counted = counted_of(case("offline").performance)
+    assert counted
+    limit_ms = 1000 * MOST_APART * CHUNK / counted.value
+    assert novel("offline", 0.999 * limit_ms).verdict().counts
+    detail = assert_refused(novel("offline", 1.5 * limit_ms), "not-from-memory")
+    assert "is 3.0 times what unseen inputs reach in the same process" in detail
+
+
+def test_each_session_may_reach_what_one_alone_does() -> None:
+    honest = novel("offline", 1000 * 1.5 * MOST_APART * CHUNK / counted_of(case("offline").performance).value)  # type: ignore[union-attr]
+    assert honest.failed() == {"not-from-memory"}
+    served = {**honest.performance.get("serving"), "sessions": 2}
+    runs = [
+        with_preparation(with_record(run, served, "serving"), served, "serving")
+        for run in (honest.performance, honest.accuracy)
+    ]
+    assert replace(honest, performance=runs[0], accuracy=runs[1]).verdict().counts
+
+
+@pytest.mark.parametrize("scenario", ["single-stream", "multi-stream"])
+def test_a_latency_below_what_unseen_inputs_take_is_refused(scenario: str) -> None:
+    result = case(scenario).performance.result
+    assert result
+    median_ms = result.percentiles_ns[0.5] / 1e6
+    assert novel(scenario, 0.999 * MOST_APART * median_ms).verdict().counts
+    detail = assert_refused(novel(scenario, 1.5 * MOST_APART * median_ms), "not-from-memory")
+    assert "is 3.0 times below what unseen inputs take in the same process" in detail
+
+
+def test_a_query_of_several_batches_takes_as_many_times_as_long() -> None:
+    honest = case("multi-stream")
+    assert honest.performance.result
+    median_ms = honest.performance.result.percentiles_ns[0.5] / 1e6
+    whole, quarter = novel("multi-stream", median_ms), {**honest.performance.get("serving"), "batch": 2}
+    assert whole.verdict().counts
+    runs = [
+        with_preparation(with_record(run, quarter, "serving"), quarter, "serving")
+        for run in (whole.performance, whole.accuracy)
+    ]
+    assert_refused(replace(whole, performance=runs[0], accuracy=runs[1]), "not-from-memory")
+
+
+def test_a_load_that_was_held_says_nothing_of_speed() -> None:
+    assert novel("server", 10_000.0).verdict().counts
+
+
+@pytest.mark.parametrize("key", ["batch", "sessions"])
+@pytest.mark.parametrize("value", [0, None, "2", -1])
+def test_without_batch_and_sessions_no_figure_can_be_held_against_unseen_inputs(key: str, value: object) -> None:
     honest = case("offline")
-    run = with_preparation(honest.performance, value, "repeat_probe")
-    assert_refused(replace(honest, performance=run), "not-from-memory")
+    served = {**honest.performance.get("serving"), key: value}
+    runs = [
+        with_preparation(with_record(run, served, "serving"), served, "serving")
+        for run in (honest.performance, honest.accuracy)
+    ]
+    assert_refused(replace(honest, performance=runs[0], accuracy=runs[1]), "not-from-memory")
+
+
+def test_a_median_that_loadgen_does_not_say_is_not_held() -> None:
+    honest = case("single-stream")
+    gone = with_values(honest.performance, **{"result_50.00_percentile_latency_ns": None})
+    assert "not-from-memory" in replace(honest, performance=gone).failed()

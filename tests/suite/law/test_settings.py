@@ -137,3 +137,47 @@ def test_a_scenario_without_rules_is_not_judged_by_others() -> None:
         accuracy=with_record(honest.accuracy, "interactive", "scenario"),
     )
     assert {"settings", "valid"} <= renamed.failed()
+
+
+@pytest.mark.parametrize("mode", ["performance", "accuracy"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_what_the_record_says_that_loadgen_was_given_must_stand_in_its_log(scenario: str, mode: str) -> None:
+    honest = case(scenario)
+    run = getattr(honest, mode)
+    for name, value in run.get("settings").items():
+        other = "Other" if isinstance(value, str) else value * 1.01 + 1
+        detail = assert_refused(replace(honest, **{mode: with_record(run, other, "settings", name)}), "settings")
+        assert f"{mode} run: {name} was {other!r} by the record, LoadGen logged" in detail
+
+
+def test_a_fraction_may_lose_the_digits_that_loadgen_does_not_write() -> None:
+    honest = case("offline")
+    given = with_record(honest.performance, 4_000_001.5, "settings", "offline_expected_qps")
+    assert replace(honest, performance=given).verdict().counts
+
+
+def test_a_setting_that_loadgen_does_not_know_was_not_given() -> None:
+    honest = case("offline")
+    given = {**honest.performance.get("settings"), "offline_luck": 7}
+    assert_refused(replace(honest, performance=with_record(honest.performance, given, "settings")), "settings")
+
+
+@pytest.mark.parametrize("mode", ["performance", "accuracy"])
+def test_what_the_record_says_that_loadgen_used_must_stand_in_its_log(mode: str) -> None:
+    honest = case("offline")
+    run = getattr(honest, mode)
+    echoed = run.get("echoed")
+    for name in echoed:
+        for other in ({**echoed, name: "Other"}, {key: echoed[key] for key in echoed if key != name}):
+            changed = replace(honest, **{mode: with_record(run, other, "echoed")})
+            assert f"{mode} run: effective_{name} was" in assert_refused(changed, "settings")
+    more = with_record(run, {**echoed, "luck": 7}, "echoed")
+    assert_refused(replace(honest, **{mode: more}), "settings")
+
+
+@pytest.mark.parametrize("part", ["settings", "echoed"])
+@pytest.mark.parametrize("value", [None, {}, [], "all"])
+def test_a_record_that_does_not_tell_the_settings_is_refused(part: str, value: object) -> None:
+    honest = case("offline")
+    run = with_record(honest.accuracy, value, part)
+    assert "its record does not say which settings" in assert_refused(replace(honest, accuracy=run), "settings")

@@ -5,7 +5,7 @@ import pytest
 
 from suite.evidence import Evidence
 from suite.law.together import EQUAL
-from tests.evidence_factory import Case, assert_refused, case, variant_record, with_record, without_record
+from tests.evidence_factory import Case, assert_refused, case, with_record, with_variant, without_record
 
 
 def accuracy(change: Any) -> Case:
@@ -20,7 +20,8 @@ def both(change: Any) -> Case:
 
 def also_refused(name: str) -> set[str]:
     """Other rules that the same change offends: each reads the field for itself."""
-    return {"scenario": {"settings"}, "profile": {"settings"}}.get(name, set())
+    own = {key: {"prepared"} for key in ("variant", "backend version", "sources", "machine")}
+    return {"scenario": {"settings"}, "profile": {"settings"}, **own}.get(name, set())
 
 
 @pytest.mark.parametrize("name", EQUAL)
@@ -40,13 +41,13 @@ def test_what_is_missing_in_both_runs_is_not_equal(name: str) -> None:
 
 @pytest.mark.parametrize("key", ["cpu_model", "cores", "memory_bytes", "kernel", "device", "packages"])
 def test_two_machines_are_told_apart_by_each_trait(key: str) -> None:
-    detail = assert_refused(accuracy(lambda run: with_record(run, "other", "fingerprint", key)), "together")
+    detail = assert_refused(accuracy(lambda run: with_record(run, "other", "fingerprint", key)), "together", "prepared")
     assert f"machine differs ({key}:" in detail
 
 
 def test_eager_and_compiled_are_two_variants() -> None:
-    compiled = variant_record(options={"compile": "compiled"})
-    detail = assert_refused(accuracy(lambda run: with_record(run, compiled, "variant")), "together")
+    compiled = {"compile": "compiled"}
+    detail = assert_refused(accuracy(lambda run: with_variant(run, options=compiled)), "together")
     assert "variant differs" in detail and "options differs (compile: eager and compiled)" in detail
 
 
