@@ -129,11 +129,14 @@ def call(task: str, job: dict[str, Any], stall_timeout_s: float, title: str, *, 
 
 
 def _keep(path: Path, findings: dict[str, Any]) -> None:
-    """Keeps what was found, with its digest; a cache that cannot be written costs time and nothing else."""
+    """Keeps what was found, with its digest, or says what it means that it cannot be kept."""
     try:
         write_json(path, {"findings": findings, "sha256": digest_of(findings)})
     except OSError as error:
-        sys.stderr.write(f"warning: the search could not be kept ({error}); the next run searches again.\n")
+        sys.stderr.write(
+            f"warning: the search could not be kept ({error}); the next command searches again, and where it finds "
+            "another serving, its runs are not judged together with these.\n"
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:
