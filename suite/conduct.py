@@ -55,11 +55,11 @@ def run(ready: Ready, mode: str, result: Path) -> Path:
     hint = ready.hint if mode == "performance" and ready.hint is not None else _idle_hint(ready.scenario)
     settings = _settings(ready, hint)
     record = _record(ready, mode, hint, settings)
-    with launch.undisturbed():
-        folder = store.new_run(result, mode)
-        store.write_record(folder, record)
+    folder, refused = _opened(result, mode, record)
     interrupted = False
     try:
+        if refused:
+            raise refused
         write_json(folder / "environment.json", environment.environment(ready.serving.device))
         write_json(folder / "preparation.json", ready.preparation)
         record.update(_test(ready, mode, hint, settings, folder))
@@ -73,6 +73,17 @@ def run(ready: Ready, mode: str, result: Path) -> Path:
     if interrupted:
         raise Interrupted
     return folder
+
+
+def _opened(result: Path, mode: str, record: dict[str, Any]) -> tuple[Path, OSError | None]:
+    """Returns a fresh run folder with its record, and what kept the record from being written if something did."""
+    with launch.undisturbed():
+        folder = store.new_run(result, mode)
+        try:
+            store.write_record(folder, record)
+        except OSError as error:
+            return folder, error
+    return folder, None
 
 
 def _idle_hint(scenario: Scenario) -> float:

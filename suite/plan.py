@@ -170,7 +170,7 @@ def _check_use(asked: Asked, scenario: str, mode: str) -> None:
     )
     for flag, unused, reason in idle:
         if unused:
-            raise UsageError(f"{flag} says nothing in a {scenario} {mode} run: {reason}.")
+            raise UsageError(f"{flag} says nothing here ({scenario}, {mode}): {reason}.")
 
 
 def _check_numbers(asked: Asked) -> None:

@@ -81,6 +81,8 @@ class OnnxRuntimeSession:
 def _session_options(threads: int, graph_level: str) -> "onnxruntime.SessionOptions":
     import onnxruntime
 
+    # A measured process reports to nobody.
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

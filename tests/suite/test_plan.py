@@ -137,7 +137,7 @@ def test_whole_numbers_have_a_range(field: str, flag: str, low: int, high: int) 
     ],
 )
 def test_a_flag_that_would_say_nothing_is_refused(flag: str, asked: dict[str, object]) -> None:
-    assert refusal(**asked).startswith(f"{flag} says nothing in a ")
+    assert refusal(**asked).startswith(f"{flag} says nothing here (")
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, 1e-9, 1e300, float("inf"), float("nan")])
