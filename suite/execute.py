@@ -109,5 +109,5 @@ def _attempts(ready: Ready) -> tuple[int, tuple[float, ...]]:
 def _judge(ready: Ready, runs: list[Evidence], figures: tuple[float, ...]) -> Verdict:
     profile, facts = rules.load(ready.plan.profile), facts_of(ready.workload, ready.dataset)
     if len(runs) == 2:
-        return judge(runs[0], runs[1], profile, facts, attempts=figures)
-    return judge_single(runs[0], profile, facts)
+        return judge(runs[0], runs[1], profile, facts, attempts=figures, judged_by=ready.source_sha256)
+    return judge_single(runs[0], profile, facts, judged_by=ready.source_sha256)
