@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,14 @@ def available_memory() -> int:
     return available
 
 
+def peak_memory() -> int:
+    """Returns the most bytes that this process has had resident.
+
+    Not getrusage's figure: that one starts, through fork and exec, from what the parent had.
+    """
+    return _kilobytes("/proc/self/status", "VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def fingerprint(device: str) -> dict[str, Any]:
     """Returns what identifies the machine, without its name."""
     return {
@@ -145,10 +154,15 @@ def _accelerators() -> list[str]:
 
 
 def _meminfo(key: str) -> int:
-    for line in _read("/proc/meminfo").splitlines():
+    return _kilobytes("/proc/meminfo", key) or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _kilobytes(path: str, key: str) -> int:
+    """Returns the bytes that a line `key: number kB` of a file speaks of; 0 where there is none."""
+    for line in _read(path).splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def _control_group(name: str) -> str:

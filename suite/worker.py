@@ -3,7 +3,6 @@
 import ctypes
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 from suite import plugins, probes
 from suite.channel import Channel
-from suite.environment import source_digest
+from suite.environment import peak_memory, source_digest
 from suite.subject import Subject
 from suite.variant import Requested, Serving
 
@@ -132,7 +131,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
         "samples_issued": sut.issued,
         "samples_completed": sut.completed,
         "faults": [fault.__dict__ for fault in sut.faults],
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_rss_bytes": peak_memory(),
         "version": subject.backend.version(),
         "loadgen_version": loadgen.version(),
     }

@@ -21,6 +21,7 @@ from common.flags import new_flags, run
 from reference_models.base import Dataset, Workload
 from scenarios.base import Generated, LoadRules, Scenario, test_settings
 from suite import plugins
+from suite.environment import peak_memory
 from suite.memory import predicted_bytes
 
 FLAGS = new_flags()
@@ -111,7 +112,7 @@ def _measure(name: str, size: int) -> dict[str, int]:
         settings = test_settings(scenario, rules, hint, accuracy_log_rng_seed=7)
         loadgen.run_test(sut, cast(Dataset, _Samples()), settings, "performance", SAMPLES, Path(folder))
     sut.close(10)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    grown = peak_memory() - before
     return {"bytes": grown, "queries": generated.queries, "samples": generated.samples, "issued": sut.issued}
 
 

@@ -75,22 +75,26 @@ def logged(run: Path, key: str) -> Any:
     return result.values[key]
 
 
-def edit_record(run: Path, value: Any, *path: str) -> None:
-    record = json.loads((run / "run.json").read_text())
-    at = record
+def edit_json(file: Path, value: Any, *path: str) -> None:
+    content = json.loads(file.read_text())
+    at = content
     for key in path[:-1]:
         at = at[key]
     assert path[-1] in at
     at[path[-1]] = value
-    (run / "run.json").write_text(canonical_json(record))
+    file.write_text(canonical_json(content))
+
+
+def edit_record(run: Path, value: Any, *path: str) -> None:
+    edit_json(run / "run.json", value, *path)
 
 
 def edit_variant(run: Path, value: Any, *path: str) -> None:
     """Changes a variant and gives it the id that belongs to the change."""
     edit_record(run, value, "variant", *path)
     variant = json.loads((run / "run.json").read_text())["variant"]
-    named = {key: variant[key] for key in ("workload", "recipe", "backend", "model", "options", "requested")}
-    edit_record(run, digest_of(named)[:16], "variant", "id")
+    named = ("workload", "recipe", "backend", "model", "options", "requested", "plugin_sha256")
+    edit_record(run, digest_of({key: variant[key] for key in named})[:16], "variant", "id")
 
 
 def edit_answers(run: Path, change: Callable[[list[str]], list[str]]) -> None:
@@ -128,6 +132,11 @@ def artifact_of_one_run(runs: Runs) -> None:
     edit_variant(runs.accuracy, "b" * 64, "model", "sha256")
 
 
+def artifact_of_both_runs_under_a_new_id(runs: Runs) -> None:
+    for run in runs.both:
+        edit_variant(run, "b" * 64, "model", "sha256")
+
+
 def artifact_of_both_runs_under_the_old_id(runs: Runs) -> None:
     for run in runs.both:
         edit_record(run, "b" * 64, "variant", "model", "sha256")
@@ -155,6 +164,15 @@ def eager_with_compiled(runs: Runs) -> None:
 
 def another_machine(runs: Runs) -> None:
     edit_record(runs.accuracy, "Another CPU @ 5.00GHz", "fingerprint", "cpu_model")
+
+
+def another_machine_in_both_records(runs: Runs) -> None:
+    for run in runs.both:
+        edit_record(run, "Another CPU @ 5.00GHz", "fingerprint", "cpu_model")
+
+
+def a_repeat_probe_without_what_it_measured(runs: Runs) -> None:
+    edit_json(runs.performance / "preparation.json", {"pairs": 30, "ratio": 1.0, "ratio_low_95": 0.99}, "repeat_probe")
 
 
 def other_packages(runs: Runs) -> None:
@@ -256,12 +274,15 @@ REFUSED: dict[Mutation, tuple[str, str]] = {
     a_hundredth_of_the_answers: (ANSWERS, "same-answers"),
     artifact_of_one_run: ("run.json", "together"),
     artifact_of_both_runs_under_the_old_id: ("run.json", "together"),
+    artifact_of_both_runs_under_a_new_id: ("run.json", "prepared"),
     loosened_minimum_duration: (DETAIL, "settings"),
     loosened_minimum_count: (DETAIL, "settings"),
     seeds_of_another_round: (DETAIL, "settings"),
     one_sample_again_and_again: (DETAIL, "settings"),
     eager_with_compiled: ("run.json", "together"),
     another_machine: ("run.json", "together"),
+    another_machine_in_both_records: ("run.json", "prepared"),
+    a_repeat_probe_without_what_it_measured: ("preparation.json", "not-from-memory"),
     other_packages: ("run.json", "together"),
     other_sources: ("run.json", "together"),
     another_serving: ("run.json", "together"),
@@ -371,14 +392,16 @@ def an_answer_changed(runs: Runs) -> None:
     edit_answers(runs.accuracy, lambda entries: [wrong(entries[0]), *entries[1:]])
 
 
-def artifact_of_both_runs_under_a_new_id(runs: Runs) -> None:
+def another_artifact_in_all_places(runs: Runs) -> None:
     for run in runs.both:
         edit_variant(run, "b" * 64, "model", "sha256")
+        edit_json(run / "preparation.json", json.loads((run / "run.json").read_text())["variant"]["id"], "variant_id")
 
 
-def another_machine_in_both_runs(runs: Runs) -> None:
+def another_machine_in_all_places(runs: Runs) -> None:
     for run in runs.both:
-        edit_record(run, "Another CPU @ 5.00GHz", "fingerprint", "cpu_model")
+        for file in ("run.json", "environment.json", "preparation.json"):
+            edit_json(run / file, "Another CPU @ 5.00GHz", "fingerprint", "cpu_model")
 
 
 def a_slower_figure(runs: Runs) -> None:
@@ -388,11 +411,12 @@ def a_slower_figure(runs: Runs) -> None:
     edit_log(runs.performance, "result_max_latency_ns", round(longest * 1.01))
 
 
-def a_repeat_probe_of_ones_own(runs: Runs) -> None:
-    path = runs.performance / "preparation.json"
-    preparation = json.loads(path.read_text())
-    preparation["repeat_probe"] = {"pairs": 30, "ratio": 1.0, "ratio_low_95": 0.99}
-    path.write_text(canonical_json(preparation))
+def both_repeat_probes_of_ones_own(runs: Runs) -> None:
+    """With a ratio that nothing was measured for, and the time of a batch left as it was."""
+    preparation, after = (runs.performance / name for name in ("preparation.json", "probe_after.json"))
+    for key, value in {"pairs": 30, "ratio": 1.0, "ratio_low_95": 0.99}.items():
+        edit_json(preparation, value, "repeat_probe", key)
+        edit_json(after, value, key)
 
 
 def a_faster_run_told_in_all_places(runs: Runs) -> None:
@@ -413,11 +437,11 @@ def a_faster_run_told_in_all_places(runs: Runs) -> None:
 
 UNSEEN = (
     an_answer_changed,
-    artifact_of_both_runs_under_a_new_id,
+    another_artifact_in_all_places,
     a_faster_run_told_in_all_places,
-    another_machine_in_both_runs,
+    another_machine_in_all_places,
     a_slower_figure,
-    a_repeat_probe_of_ones_own,
+    both_repeat_probes_of_ones_own,
 )
 
 

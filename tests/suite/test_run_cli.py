@@ -52,7 +52,7 @@ def results(tmp_path: Path) -> Path:
         ("--target-qps=0", "--target-qps is 0; it must be from 1e-06 to 1e+09."),
         ("--target-qps=many", "--target-qps must be a number, not 'many'."),
         ("--sessions=0", "--sessions is 0"),
-        ("--max-wait-us=5", "--max-wait-us says nothing in a offline"),
+        ("--max-wait-us=5", "--max-wait-us says nothing here (offline, submission): it is for batches in Server."),
         ("--max-btach=4", "Unknown flag --max-btach. Did you mean --max-batch?"),
         ("offline", "'offline' is no flag"),
         ("--backend-options=graph_level=most", "graph_level"),
