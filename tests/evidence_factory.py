@@ -19,7 +19,7 @@ import numpy as np
 
 from accuracy_scripts.answers import AnswerLog
 from accuracy_scripts.top1 import score
-from common.files import write_json
+from common.files import digest_of, write_json
 from reference_models.base import Model
 from scenarios.harness import logs
 from suite.evidence import Evidence, read, write_manifest
@@ -149,7 +149,7 @@ def _made(made: Path, scenario: str, mode: str, settings: Mapping[str, Any]) -> 
 @functools.cache
 def submission(scenario: str, *flags: str) -> Path:
     """Returns the folder of a performance and an accuracy run made by the suite itself, in the quick profile."""
-    results = Path(_root().name) / "suite" / scenario
+    results = Path(_root().name) / "suite" / digest_of([scenario, *flags])
     command = [sys.executable, "-m", "suite.run", "--scenario", scenario, "--results-dir", str(results), "--retry=2"]
     done = subprocess.run([*command, *flags], timeout=170, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -156,6 +156,14 @@ def test_a_fraction_may_lose_the_digits_that_loadgen_does_not_write() -> None:
     assert replace(honest, performance=given).verdict().counts
 
 
+@pytest.mark.parametrize(("given", "right"), [(1_112_974, True), (1_112_900, False)])
+def test_a_whole_number_that_loadgen_writes_as_a_fraction_may_lose_as_many(given: int, right: bool) -> None:
+    honest = case("single-stream")
+    logged = with_values(honest.performance, requested_single_stream_expected_latency_ns=1_112_970.0)
+    run = with_record(logged, given, "settings", "single_stream_expected_latency_ns")
+    assert replace(honest, performance=run).verdict().counts is right
+
+
 def test_a_setting_that_loadgen_does_not_know_was_not_given() -> None:
     honest = case("offline")
     given = {**honest.performance.get("settings"), "offline_luck": 7}

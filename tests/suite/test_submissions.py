@@ -1,0 +1,35 @@
+"""Submissions with default flags, from the command to the verdict: each scenario, backend and workload in one."""
+
+import json
+
+import pytest
+
+from tests.evidence_factory import submission
+from tests.suite.commands import start
+
+
+@pytest.mark.parametrize(
+    ("scenario", "backend", "workload"),
+    [
+        ("single-stream", "torch", "fashion-mobilenet"),
+        ("multi-stream", "onnxruntime", "fashion-resnet"),
+        ("server", "onnxruntime", "fashion-mobilenet"),
+        ("offline", "torch", "fashion-resnet"),
+    ],
+)
+def test_a_submission_counts(scenario: str, backend: str, workload: str) -> None:
+    made = submission(scenario, f"--backend={backend}", f"--workload={workload}")
+    verdict = json.loads((made / "verdict.json").read_text())
+    assert verdict["counts"] and not verdict["submittable"]
+    assert verdict["closing"] == "counts (quick profile: not submittable)"
+    record = json.loads((made / "performance" / "run.json").read_text())
+    assert (record["workload"]["name"], record["scenario"], record["backend"]["name"]) == (workload, scenario, backend)
+
+
+@pytest.mark.parametrize("scenario", ["single-stream", "multi-stream"])
+def test_a_latency_of_more_digits_than_loadgen_writes_is_no_fault(scenario: str, tmp_path: object) -> None:
+    words = ("--backend=simulated", "--backend-options=per_batch_us=1000,per_sample_us=50", "--threads=1")
+    load = ("--expected-latency-ms=1.2345678", "--mode=performance", f"--scenario={scenario}", "--json")
+    ended = start(*words, *load, f"--results-dir={tmp_path}").end(90)
+    assert ended.code == 0, ended.stdout + ended.stderr
+    assert {check["name"]: check["passed"] for check in json.loads(ended.stdout)["verdict"]["checks"]}["settings"]
