@@ -1,19 +1,24 @@
 """Lists what there is, and what can run here, and why not."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from common.errors import TandemError
+from common.errors import TandemError, UsageError
 from scenarios.base import Scenario
 from suite import plugins, prepare, rules
 
 STALL_TIMEOUT_S = 120.0
 
 
-def listing(as_json: bool) -> str:
-    """Returns workloads, backends, optimizations, scenarios and profiles, as text or as one JSON object."""
+def listing(as_json: bool, data_dir: Callable[[str], str]) -> str:
+    """Returns workloads, backends, optimizations, scenarios and profiles, as text or as one JSON object.
+
+    `data_dir` tells the folder of a dataset's files from its name.
+    """
     found = {
-        "workloads": [_workload(name) for name in plugins.names("reference_models")],
+        "workloads": [_workload(name, data_dir) for name in plugins.names("reference_models")],
         "backends": [_backend(name) for name in plugins.names("suite.backends")],
         "optimizations": [_optimization(name) for name in plugins.names("suite.optimizations")],
         "scenarios": [_scenario(name) for name in plugins.names("scenarios")],
@@ -26,8 +31,12 @@ def _first_line(module: Any) -> str:
     return str(module.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
-def _workload(name: str) -> dict[str, Any]:
+def _workload(name: str, data_dir: Callable[[str], str]) -> dict[str, Any]:
     workload = plugins.workload(name)
+    try:
+        workload.open_dataset(Path(data_dir(workload.dataset_name)))
+    except UsageError as error:
+        return {"name": name, "about": str(error), "runs_here": False}
     about = f"{workload.dataset_name}, {workload.metric} {workload.quality:.2f} %, target {workload.target:.2f} %"
     return {"name": name, "about": about, "runs_here": True}
 

@@ -7,6 +7,8 @@ not, 2 the command was wrong or refused before anything started, 3 a run failed,
 import os
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -61,7 +63,7 @@ def main(arguments: list[str]) -> int:
     if FLAGS.list:
         from suite.listing import listing
 
-        print(listing(FLAGS.json))
+        print(listing(FLAGS.json, _data_dir(_cache())))
         return 0
     try:
         plan = resolve(_asked())
@@ -81,7 +83,7 @@ def _interrupt(*_: object) -> None:
 
 def _asked() -> Asked:
     """Returns what the command line and the environment say, and nothing more is read from either later."""
-    cache = places.cache_dir(FLAGS.cache_dir, os.environ)
+    cache = _cache()
     return Asked(
         workload=FLAGS.workload,
         backend=FLAGS.backend,
@@ -100,13 +102,21 @@ def _asked() -> Asked:
         expected_latency_ms=FLAGS.expected_latency_ms,
         coalesce_queries=FLAGS.coalesce_queries,
         user_conf=FLAGS.user_conf,
-        data_dir=lambda dataset: str(places.data_dir(FLAGS.data_dir, os.environ, cache, dataset)),
+        data_dir=_data_dir(cache),
         cache_dir=str(cache),
         results_dir=FLAGS.results_dir,
         stall_timeout_s=FLAGS.stall_timeout,
         retries=FLAGS.retry,
         save_outputs=FLAGS.save_outputs,
     )
+
+
+def _cache() -> Path:
+    return places.cache_dir(FLAGS.cache_dir, os.environ)
+
+
+def _data_dir(cache: Path) -> Callable[[str], str]:
+    return lambda dataset: str(places.data_dir(FLAGS.data_dir, os.environ, cache, dataset))
 
 
 if __name__ == "__main__":

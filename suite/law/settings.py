@@ -204,7 +204,7 @@ def _same(logged: Any, given: Any) -> bool:
     numbers = [value for value in (logged, given) if isinstance(value, int | float) and not isinstance(value, bool)]
     # LoadGen keeps some whole numbers, such as expected latencies, as fractions, and writes them like those.
     if len(numbers) == 2 and any(isinstance(value, float) for value in numbers):
-        return abs(logged - given) <= WRITTEN_DIGITS * abs(given)
+        return bool(abs(logged - given) <= WRITTEN_DIGITS * abs(given))
     return _exactly(given)[1](logged)
 
 

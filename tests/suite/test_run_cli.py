@@ -243,5 +243,6 @@ def test_the_list_and_the_help_need_nothing(tmp_path: Path) -> None:
     for word in ("--list", "--help", "--helpshort"):
         ended = Command("suite.run", word, environment=nothing).end(60)
         assert ended.code == 0 and ended.stderr == "" and ended.stdout
+        assert word != "--list" or "- fashion-resnet" in ended.stdout, "it cannot run without its data"
     assert list(tmp_path.iterdir()) == []
     assert len(Command("suite.run", "--helpshort").end(60).stdout.splitlines()) <= 40
