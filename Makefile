@@ -51,7 +51,7 @@ install = echo 'set-up: installing $(1) into $(VENV)' >&2; [ -t 2 ] || quiet=--q
 $(READY):
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(MAKE) --no-print-directory venv
 	@rm -f $(VENV)/.ready-*
-	@$(call install,the pinned packages (200 MB of them: minutes the first time))
+	@$(call install,the pinned packages (200 MB with torch for CPUs alone or several GB with torch for CUDA: make help))
 	@touch $@
 
 $(READY_DEV): $(READY)

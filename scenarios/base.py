@@ -96,12 +96,19 @@ class Scenario(Protocol):
         ...
 
 
-# As many answers of a performance run are logged, to be compared with the accuracy run's. Source: MLPerf's TEST01.
+# As many answers of a performance run at least are logged, to be compared with the accuracy run's. Source: MLPerf's
+# TEST01.
 SAMPLED_ANSWERS = 4096
 
 
-def test_settings(scenario: Scenario, rules: LoadRules, hint: float, accuracy_log_rng_seed: int) -> dict[str, Any]:
-    """Returns LoadGen's TestSettings by name for a test of `scenario`."""
+def test_settings(
+    scenario: Scenario,
+    rules: LoadRules,
+    hint: float,
+    accuracy_log_rng_seed: int,
+    sampling_target: int = SAMPLED_ANSWERS,
+) -> dict[str, Any]:
+    """Returns LoadGen's TestSettings by name for a test of `scenario`; of its answers `sampling_target` are logged."""
     return {
         "scenario": scenario.LOADGEN_NAME,
         "min_duration_ms": rules.min_duration_ms,
@@ -111,7 +118,7 @@ def test_settings(scenario: Scenario, rules: LoadRules, hint: float, accuracy_lo
         "sample_index_rng_seed": rules.sample_index_rng_seed,
         "schedule_rng_seed": rules.schedule_rng_seed,
         "accuracy_log_rng_seed": accuracy_log_rng_seed,
-        "accuracy_log_sampling_target": SAMPLED_ANSWERS,
+        "accuracy_log_sampling_target": sampling_target,
         **scenario.settings(rules, hint),
     }
 

@@ -23,6 +23,7 @@ PACKAGES = ("torch", "onnx", "onnxscript")
 FILE = "model.onnx"
 CARD = "artifact.json"
 FORMATS = ("safetensors", "onnx")
+EXPORTED = "exported to ONNX"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class _Source:
             "format": "onnx",
             "opset": OPSET,
             "versions": dict(self.versions),
-            "chain": [*self.reference.chain, f"exported to ONNX, opset {OPSET}"],
+            "chain": [*self.reference.chain, f"{EXPORTED}, opset {OPSET}"],
         }
 
 
@@ -96,6 +97,11 @@ def cached(workload: Workload, formats: Sequence[str], cache: Path) -> Model | N
     return read(folder) if folder.is_dir() else None
 
 
+def is_export(model_format: object, chain: Sequence[str]) -> bool:
+    """Tells whether a model is the reference itself in another format, and not what was made of it."""
+    return model_format == "onnx" and (not chain or str(chain[-1]).startswith(EXPORTED))
+
+
 def reference_model(workload: Workload) -> Model:
     """Returns the reference's weights; raises UsageError where they are not those that its card was written for."""
     card = workload.weights.with_name("reference.json")
@@ -118,6 +124,10 @@ def reference_model(workload: Workload) -> Model:
 def read(folder: Path) -> Model:
     """Returns the model of an artifact's folder; raises UsageError where its files are not what was written there."""
     card = _read_card(folder)
+    strangers = sorted({path.name for path in folder.iterdir()} - {FILE, CARD})
+    if strangers:
+        # An ONNX model may keep its weights in files of their own, of which its digest says nothing.
+        raise _bad(folder / strangers[0], "it is no part of an artifact", folder)
     if card["key"] != folder.name:
         raise _bad(folder / CARD, f"it is the card of artifact {card['key']}, not of {folder.name}", folder)
     try:

@@ -19,14 +19,18 @@ class Channel:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
-        self._phase, self._expected = "starting", 0
+        self._phase, self._expected, self._beats = "starting", 0, 0
         self.counts: Callable[[], tuple[int, int, str | None]] = lambda: (0, 0, None)
         threading.Thread(target=self._report, name="progress", daemon=True).start()
 
     def phase(self, name: str, expected_samples: int = 0) -> None:
         """Says what is going on from now, and how many samples it is expected to take."""
-        self._phase, self._expected = name, expected_samples
+        self._phase, self._expected, self._beats = name, expected_samples, 0
         self._progress()
+
+    def beat(self, samples: int) -> None:
+        """Counts samples as completed in this phase, beside those of `counts`."""
+        self._beats += samples
 
     def send(self, kind: str, value: Any) -> None:
         """Sends one message."""
@@ -45,7 +49,7 @@ class Channel:
             {
                 "phase": self._phase,
                 "issued": issued,
-                "completed": completed,
+                "completed": completed + self._beats,
                 "expected": self._expected,
                 "fault": fault,
             },

@@ -1,5 +1,6 @@
 """Runs one LoadGen test from a plan, and leaves its evidence whatever happens."""
 
+import math
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Any
 from common.errors import RunFailed, TandemError
 from common.files import write_json
 from reference_models.base import Dataset, Workload
-from scenarios.base import LoadRules, Scenario, test_settings
+from scenarios.base import SAMPLED_ANSWERS, LoadRules, Scenario, test_settings
 from scenarios.harness import logs
 from suite import environment, launch, store
-from suite.evidence import write_manifest
+from suite.evidence import REFERENCE_AFTER, SCHEMA, lookup, write_manifest
 from suite.memory import predicted_bytes
 from suite.plan import Plan
 from suite.progress import shown
@@ -93,15 +94,29 @@ def _idle_hint(scenario: Scenario) -> float:
 
 def _settings(ready: Ready, hint: float) -> dict[str, Any]:
     """Returns LoadGen's settings; the sampled answers are drawn anew for each run, so that none can foresee them."""
-    settings = test_settings(ready.scenario, ready.rules, hint, secrets.randbits(63))
+    seed, sampled = secrets.randbits(63), _sampling_target(ready, hint)
+    settings = test_settings(ready.scenario, ready.rules, hint, seed, sampled)
     if ready.plan.scenario == "server":
         settings["server_coalesce_queries"] = ready.plan.coalesce_queries
     return settings
 
 
+def _sampling_target(ready: Ready, hint: float) -> int:
+    """Returns how many answers LoadGen must be told to log so that SAMPLED_ANSWERS are.
+
+    It spreads them over the queries that it expects, and in the streams the hint may make it expect far too many.
+    """
+    measured = lookup(ready.preparation, "hints", "measured_latency_ns")
+    if measured is None:
+        return SAMPLED_ANSWERS
+    expected, likely = (ready.scenario.generated(ready.rules, one).expected_samples for one in (hint, measured))
+    return math.ceil(SAMPLED_ANSWERS * max(1.0, expected / likely))
+
+
 def _test(ready: Ready, mode: str, hint: float, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Runs the test's process and returns what the record must say of it."""
     expected = ready.scenario.generated(ready.rules, hint)
+    unseen_seed = secrets.randbits(63)
     job = {
         "subject": ready.subject,
         "serving": ready.serving.__dict__,
@@ -110,6 +125,7 @@ def _test(ready: Ready, mode: str, hint: float, settings: dict[str, Any], folder
         "inline": ready.scenario.INLINE,
         "settings": settings,
         "performance_samples": ready.rules.performance_sample_count,
+        "unseen_seed": unseen_seed,
         "expected_samples": expected.expected_samples if mode == "performance" else ready.dataset.total,
         "save_outputs": ready.plan.save_outputs and mode == "accuracy",
     }
@@ -133,7 +149,19 @@ def _test(ready: Ready, mode: str, hint: float, settings: dict[str, Any], folder
     result = logs.read(folder)
     if not result.finished:
         return {**facts, "state": "failed", "reason": "LoadGen's logs have no end: the disk may be full."}
+    if mode == "performance" and ready.variant.eligible:
+        _write_reference(ready, unseen_seed, folder)
     return {**facts, "echoed": result.group("effective_"), "state": "finished", "reason": None}
+
+
+def _write_reference(ready: Ready, seed: int, folder: Path) -> None:
+    """Has the reference answer the inputs that the system under test answered after its test."""
+    job = {"workload": ready.plan.workload, "data_dir": ready.plan.data_dir, "seed": seed}
+    with shown(f"{ready.plan.scenario} performance run") as watch:
+        found = launch.call(
+            "reference", job, log=folder / "worker.log", stall_timeout_s=ready.plan.stall_timeout_s, watch=watch
+        )
+    write_json(folder / REFERENCE_AFTER, {"schema": SCHEMA, **found})
 
 
 def _allowance(ready: Ready, mode: str, hint: float, queries: int) -> float:

@@ -8,10 +8,12 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from common.errors import UsageError
 from common.files import sha256_bytes
 
 ROOMS = ("suite", "scenarios", "reference_models", "accuracy_scripts", "common")
@@ -33,18 +35,26 @@ PACKAGES = (
     "torchao",
 )
 
-# Variables that change the answers or the speed of a runtime.
+# Variables that change the answers or the speed of a runtime, by how they begin.
 VARIABLES = (
-    "CUDA_VISIBLE_DEVICES",
-    "GOMP_CPU_AFFINITY",
-    "KMP_AFFINITY",
+    "ATEN_",
+    "CUBLAS_",
+    "CUDA_",
+    "CUDNN_",
+    "DNNL_",
+    "GOMP_",
+    "KMP_",
+    "LD_LIBRARY_PATH",
     "LD_PRELOAD",
-    "MKL_NUM_THREADS",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_NUM_THREADS",
-    "OMP_WAIT_POLICY",
-    "ONEDNN_MAX_CPU_ISA",
-    "TORCHINDUCTOR_FREEZING",
+    "MALLOC_",
+    "MKL_",
+    "NVIDIA_",
+    "OMP_",
+    "ONEDNN_",
+    "OPENBLAS_",
+    "ORT_",
+    "PYTORCH_",
+    "TORCH",
 )
 ACCELERATOR_QUERY = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
 QUERY_TIMEOUT_S = 10
@@ -59,10 +69,20 @@ def source_digest() -> str:
         path
         for room in ROOMS
         for path in (ROOT / room).rglob("*")
-        if path.suffix in SOURCE_SUFFIXES and "__pycache__" not in path.parts
+        if path.suffix in SOURCE_SUFFIXES and "__pycache__" not in path.parts and path.is_file()
     )
     lines = (f"{path.relative_to(ROOT)} {sha256_bytes(path.read_bytes())}\n" for path in files)
     return sha256_bytes("".join(lines).encode())
+
+
+def refuse_within(folder: str, places: Mapping[str, str]) -> None:
+    """Raises UsageError where a place, by the flag that names it, lies in a folder of sources: writing changes them."""
+    for flag, place in places.items():
+        if Path(place).resolve().is_relative_to(folder):
+            raise UsageError(
+                f"{flag} is {place}, inside {folder}: the sources there are a part of the evidence, and what is "
+                f"written there would change them. Give another {flag}."
+            )
 
 
 @functools.cache
@@ -116,7 +136,7 @@ def fingerprint(device: str) -> dict[str, Any]:
         "memory_bytes": _meminfo("MemTotal"),
         "packages": packages(),
         "python": platform.python_version(),
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},
     }
 
 

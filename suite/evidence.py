@@ -24,8 +24,10 @@ MANIFEST = "manifest.json"
 RECORD = "run.json"
 ENVIRONMENT = "environment.json"
 PREPARATION = "preparation.json"
-# A performance run alone has it: the repeat probe again, after the test and in its process.
+# A performance run alone has these: the repeat probe again, after the test and in its process, with the answers to
+# unseen inputs; and the reference's answers to the same.
 PROBE_AFTER = "probe_after.json"
+REFERENCE_AFTER = "reference_after.json"
 
 IRREGULAR = "not a regular file"
 
@@ -34,10 +36,9 @@ IRREGULAR = "not a regular file"
 class Evidence:
     """What one run left behind.
 
-    `record`, `environment`, `preparation` and `probe_after` are empty where their file is missing or unreadable;
-    `result`, `answers` and `timeline` are None then. `problems` says what could not be read; `altered` names each
-    file that is not what the manifest says, and how. `manifest_sha256`, of the manifest itself, names the evidence;
-    it is empty where the manifest is no regular file.
+    The mappings are empty where their file is missing or unreadable; `result`, `answers` and `timeline` are None then.
+    `problems` says what could not be read; `altered` names each file that is not what the manifest says, and how.
+    `manifest_sha256`, of the manifest itself, names the evidence; it is empty where the manifest is no regular file.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class Evidence:
     environment: Mapping[str, Any]
     preparation: Mapping[str, Any]
     probe_after: Mapping[str, Any]
+    reference_after: Mapping[str, Any]
     result: RunResult | None
     answers: AnswerLog | None
     timeline: Timeline | None
@@ -123,12 +125,16 @@ def read(folder: Path) -> Evidence:
     def record(name: str) -> Any:
         return attempt(lambda: _read_json(folder / name), {}, name)
 
+    def record_if_any(name: str) -> Any:
+        return record(name) if os.path.lexists(folder / name) else {}
+
     return Evidence(
         folder=folder,
         record=record(RECORD),
         environment=record(ENVIRONMENT),
         preparation=record(PREPARATION),
-        probe_after=record(PROBE_AFTER) if os.path.lexists(folder / PROBE_AFTER) else {},
+        probe_after=record_if_any(PROBE_AFTER),
+        reference_after=record_if_any(REFERENCE_AFTER),
         result=attempt(lambda: logs.read(folder), None, logs.DETAIL, logs.SUMMARY),
         answers=attempt(lambda: read_log(folder / logs.ANSWERS), None, logs.ANSWERS),
         timeline=attempt(lambda: Timeline.load(folder / timeline.FILE), None, timeline.FILE),

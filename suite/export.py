@@ -85,6 +85,15 @@ def exported(network: "torch.nn.Module", workload: Workload, opset: int) -> byte
     return content
 
 
+def reference_answers(workload: Workload, inputs: NDArray[np.float32]) -> list[str]:
+    """Returns the reference's payloads for inputs (n, *input_shape), in hexadecimal."""
+    import torch
+
+    with torch.inference_mode():
+        outputs = load_network(workload, workload.weights)(torch.from_numpy(inputs)).numpy()
+    return [row.tobytes().hex() for row in workload.encode(outputs)]
+
+
 def resident(dataset: Dataset) -> NDArray[np.float32]:
     """Returns the samples that an export is compared on: the first ones of the dataset."""
     indices = np.arange(min(COMPARED_SAMPLES, dataset.total))

@@ -8,7 +8,7 @@ from typing import Any
 from common.errors import UsageError
 from common.names import normal, unknown
 from scenarios.harness.sut import MAX_BATCH
-from suite import plugins, recipes, rules, user_conf
+from suite import environment, plugins, recipes, rules, user_conf
 from suite.variant import Requested
 
 MODES = ("performance", "accuracy", "submission")
@@ -237,6 +237,8 @@ def _coalescing(asked: Asked, scenario: str, conf: user_conf.UserConf) -> tuple[
 
 def _results_dir(text: str) -> str:
     path = Path(text)
+    for room in environment.ROOMS:
+        environment.refuse_within(str(environment.ROOT / room), {"--results-dir": text})
     blocking = next((part for part in (path, *path.parents) if part.exists() and not part.is_dir()), None)
     if blocking:
         raise UsageError(

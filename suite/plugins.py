@@ -1,15 +1,17 @@
 """Finds plug-ins by name: the folder is the registry.
 
-A backend may also come from outside the tree: a name with a dot (`mypackage.my_backend`) is imported as it stands. What
-is judged (workloads, scenarios) and what changes a variant (optimizations) may not: the verdict knows its own alone.
+A backend may also come from outside the tree: a name with a dot (`mypackage.my_backend`) is imported as it stands, in
+child processes alone: nothing of it may be where runs are judged. What is judged (workloads, scenarios) and what
+changes a variant (optimizations) may not come from outside: the verdict knows its own alone.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 from common import names as spelling
 from common.errors import UsageError
@@ -17,9 +19,41 @@ from common.files import digest_of, sha256_file
 from reference_models.base import Workload
 from scenarios.base import Backend
 
-SOURCE_SUFFIXES = frozenset({".py", ".so", ".json", ".toml"})
+# Of a backend from outside the tree: its code, and models that it may bring.
+SOURCE_SUFFIXES = frozenset(
+    {".bin", ".engine", ".json", ".npy", ".npz", ".onnx", ".pb", ".plan", ".pt", ".pth", ".py", ".safetensors", ".so"}
+    | {".tflite", ".toml", ".xml"}
+)
 NOT_PLUGINS = {"base", "harness", "datasets"}
 BACKEND_MEMBERS = ("FORMATS", "ELIGIBLE", "OPTIONS", "version", "devices", "load")
+
+
+@dataclass(frozen=True)
+class BackendDescription:
+    """What a backend says of itself; `folder` is that of its sources where they are outside the tree, else None."""
+
+    name: str
+    formats: tuple[str, ...]
+    eligible: bool
+    options: Mapping[str, tuple[str, ...] | int]
+    version: str
+    folder: str | None
+    plugin_sha256: str | None
+
+    def record(self) -> dict[str, Any]:
+        """Returns the description as JSON-like values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "BackendDescription":
+        """Returns the description that `record` wrote down."""
+        options = {key: value if isinstance(value, int) else tuple(value) for key, value in record["options"].items()}
+        return BackendDescription(**{**record, "formats": tuple(record["formats"]), "options": options})
+
+
+def is_foreign(backend: str) -> bool:
+    """Tells whether a backend's name is that of a module from outside the tree."""
+    return "." in backend
 
 
 def names(package: str) -> tuple[str, ...]:
@@ -38,7 +72,7 @@ def load(package: str, kind: str, name: str) -> ModuleType:
 
 def backend(name: str) -> Backend:
     """Returns a backend; raises UsageError if there is none of that name, or the module is no backend."""
-    module = _import_foreign(name) if "." in name else load("suite.backends", "backend", name)
+    module = _import_foreign(name) if is_foreign(name) else load("suite.backends", "backend", name)
     _require(module, "backend", BACKEND_MEMBERS)
     return cast(Backend, module)
 
@@ -50,16 +84,35 @@ def workload(name: str) -> Workload:
     return cast(Workload, module.WORKLOAD)
 
 
-def source_of(name: str) -> str | None:
-    """Returns the digest of the sources of a backend from outside the tree, None for one of the folder.
+def describe(name: str) -> BackendDescription:
+    """Returns what a backend says of itself, importing it; raises UsageError where it or its runtime is missing."""
+    module = backend(name)
+    folder = _folder(name)
+    return BackendDescription(
+        name=name if is_foreign(name) else spelling.normal(name),
+        formats=tuple(module.FORMATS),
+        eligible=bool(module.ELIGIBLE),
+        options=dict(module.OPTIONS),
+        version=module.version(),
+        folder=None if folder is None else str(folder),
+        plugin_sha256=source_of(name),
+    )
 
-    Those are the files of its top package, or, where that is a mere folder, of the folder that its module is in.
-    """
-    if "." not in name:
+
+def _folder(name: str) -> Path | None:
+    """Returns the folder of a foreign backend's sources: its top package's, or its module's where that has no file."""
+    if not is_foreign(name):
         return None
     top = importlib.import_module(name.partition(".")[0])
     origin = getattr(top, "__file__", None) or importlib.import_module(name).__file__
-    folder = Path(str(origin)).parent
+    return Path(str(origin)).resolve().parent
+
+
+def source_of(name: str) -> str | None:
+    """Returns the digest of the sources of a backend from outside the tree, None for one of the folder."""
+    folder = _folder(name)
+    if folder is None:
+        return None
     files = sorted(path for path in folder.rglob("*") if path.suffix in SOURCE_SUFFIXES and path.is_file())
     return digest_of([[str(path.relative_to(folder)), sha256_file(path)] for path in files])
 

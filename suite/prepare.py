@@ -17,6 +17,7 @@ from scenarios.base import LoadRules, Scenario
 from suite import artifacts, environment, launch, plugins, recipes, rules, store
 from suite.conduct import Ready
 from suite.plan import Plan
+from suite.plugins import BackendDescription
 from suite.progress import shown
 from suite.search import Terms
 from suite.subject import describe
@@ -35,18 +36,19 @@ def ready(plan: Plan) -> Ready:
     profile = rules.load(plan.profile)
     load_rules = profile.load_rules(plan.scenario, workload.dataset_name)
     dataset = workload.open_dataset(Path(plan.data_dir))
+    backend = _backend(plan)
     variant = recipes.fold(
         plan.recipe,
         workload=plan.workload,
-        backend=plan.backend,
-        model=_model(plan, workload),
+        backend=backend,
+        model=_model(plan, workload, backend.formats),
         requested=plan.requested,
         options=plan.options,
     )
     subject = describe(plan.workload, plan.backend, variant.model, dict(variant.options), Path(plan.data_dir))
     source = environment.source_digest()
     terms = _terms(plan, scenario, load_rules, profile)
-    answer = _search(plan, variant, subject, terms, source)
+    answer = _search(plan, variant, subject, terms, [backend.version, source])
     findings, measured = answer["findings"], answer["measured"]
     return Ready(
         plan=plan,
@@ -62,15 +64,26 @@ def ready(plan: Plan) -> Ready:
             "schema": 1,
             **findings,
             "hints": measured or {},
+            "backend_version": backend.version,
             "variant_id": variant.id,
             "source_sha256": source,
             "fingerprint": environment.fingerprint(findings["serving"]["device"]),
         },
-        hint=plan.hint.value if measured is None else measured["value"],
+        hint=measured["value"] if plan.hint.value is None and measured else plan.hint.value,
         hint_source=plan.hint.source,
-        backend_version=answer["version"],
+        backend_version=backend.version,
         source_sha256=source,
     )
+
+
+def _backend(plan: Plan) -> BackendDescription:
+    """Returns what the backend says of itself; a stranger's module is imported in a child alone."""
+    if not plugins.is_foreign(plan.backend):
+        return plugins.describe(plan.backend)
+    answer = call("describe", {"backend": plan.backend}, plan.stall_timeout_s, "getting ready")
+    backend = BackendDescription.from_record(answer)
+    environment.refuse_within(str(backend.folder), {"--results-dir": plan.results_dir, "--cache-dir": plan.cache_dir})
+    return backend
 
 
 def _terms(plan: Plan, scenario: Scenario, load_rules: LoadRules, profile: rules.Rules) -> Terms:
@@ -83,9 +96,9 @@ def _terms(plan: Plan, scenario: Scenario, load_rules: LoadRules, profile: rules
     )
 
 
-def _model(plan: Plan, workload: Workload) -> Model:
+def _model(plan: Plan, workload: Workload, formats: tuple[str, ...]) -> Model:
     """Returns the model in the backend's format: the cached artifact, made first where there is none."""
-    formats, cache = plugins.backend(plan.backend).FORMATS, Path(plan.cache_dir)
+    cache = Path(plan.cache_dir)
     cached = artifacts.cached(workload, formats, cache)
     if cached is not None:
         return cached
@@ -94,10 +107,8 @@ def _model(plan: Plan, workload: Workload) -> Model:
     return artifacts.prepared(workload, formats, cache)
 
 
-def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms, source: str) -> dict[str, Any]:
-    key = digest_of(
-        [variant.id, asdict(terms), environment.fingerprint(plan.requested.device), source],
-    )
+def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms, versions: list[str]) -> dict[str, Any]:
+    key = digest_of([variant.id, asdict(terms), environment.fingerprint(plan.requested.device), *versions])
     kept = Path(plan.cache_dir) / "search" / f"{key}.json"
     known = {} if plan.search_again else _read(kept)
     begun = known or {"artifact_check": _compared(plan, variant, subject), "measured_at": store.now()}
@@ -106,7 +117,8 @@ def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms,
         "terms": asdict(terms),
         "requested": asdict(plan.requested),
         "known": begun,
-        "wants_hint": plan.hint.value is None and "performance" in plan.modes,
+        # How fast the streams are decides too how many of their answers LoadGen is told to log.
+        "wants_hint": (plan.hint.value is None or terms.inline) and "performance" in plan.modes,
     }
     answer: dict[str, Any] = call("search", job, plan.stall_timeout_s, "getting ready")
     if not known:
@@ -116,7 +128,7 @@ def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms,
 
 def _compared(plan: Plan, variant: Variant, subject: dict[str, Any]) -> Any:
     """Returns how far an exported reference is from the reference itself: its card alone could have been rewritten."""
-    if variant.recipe or variant.model.format != "onnx":
+    if not artifacts.is_export(variant.model.format, variant.model.chain):
         return None
     return call("compare", {"subject": subject}, plan.stall_timeout_s, "getting ready")
 

@@ -11,8 +11,8 @@ from typing import Protocol, cast
 from common import names as spelling
 from common.errors import UsageError
 from reference_models.base import Model
-from scenarios.base import Backend
 from suite import plugins
+from suite.plugins import BackendDescription
 from suite.variant import Requested, Variant
 
 PACKAGE, KIND = "suite.optimizations", "optimization"
@@ -27,7 +27,7 @@ class Optimization(Protocol):
     MAIN: str
     PARAMETERS: Mapping[str, tuple[str, ...]]
 
-    def apply(self, variant: Variant, backend: Backend, parameters: Mapping[str, str]) -> Variant:
+    def apply(self, variant: Variant, backend: BackendDescription, parameters: Mapping[str, str]) -> Variant:
         """Returns the variant with this optimization; raises UsageError where the backend cannot have it."""
         ...
 
@@ -54,38 +54,38 @@ def fold(
     recipe: str,
     *,
     workload: str,
-    backend: str,
+    backend: BackendDescription,
     model: Model,
     requested: Requested,
     options: Mapping[str, str] | None = None,
 ) -> Variant:
     """Returns the variant that a recipe makes of `model` on a backend; `options` are runtime options besides."""
-    steps, runtime = parse(recipe), plugins.backend(backend)
+    steps = parse(recipe)
     variant = Variant(
         workload=workload,
         recipe=canonical(steps),
-        backend=backend if "." in backend else spelling.normal(backend),
+        backend=backend.name,
         model=model,
-        options=runtime_options(backend, runtime, options or {}),
+        options=runtime_options(backend, options or {}),
         requested=requested,
-        eligible=runtime.ELIGIBLE,
-        plugin_sha256=plugins.source_of(backend),
-        not_eligible_because=None if runtime.ELIGIBLE else f"the backend '{backend}' runs no real model",
+        eligible=backend.eligible,
+        plugin_sha256=backend.plugin_sha256,
+        not_eligible_because=None if backend.eligible else f"the backend '{backend.name}' runs no real model",
     )
     for step in steps:
-        variant = _optimization(step.name).apply(variant, runtime, step.parameters)
-    return replace(variant, options=runtime_options(backend, runtime, variant.options))
+        variant = _optimization(step.name).apply(variant, backend, step.parameters)
+    return replace(variant, options=runtime_options(backend, variant.options))
 
 
-def runtime_options(name: str, backend: Backend, given: Mapping[str, str]) -> dict[str, str]:
+def runtime_options(backend: BackendDescription, given: Mapping[str, str]) -> dict[str, str]:
     """Returns a value for each of a backend's options, its default where none is given; raises UsageError."""
     for option, value in given.items():
-        if option not in backend.OPTIONS:
-            raise spelling.unknown(f"option of the backend {name}:", option, backend.OPTIONS)
-        _check_value(f"option {option} of the backend {name}", value, backend.OPTIONS[option])
+        if option not in backend.options:
+            raise spelling.unknown(f"option of the backend {backend.name}:", option, backend.options)
+        _check_value(f"option {option} of the backend {backend.name}", value, backend.options[option])
     return {
         option: given.get(option, str(allowed) if isinstance(allowed, int) else allowed[0])
-        for option, allowed in backend.OPTIONS.items()
+        for option, allowed in backend.options.items()
     }
 
 

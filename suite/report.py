@@ -9,6 +9,7 @@ from suite.environment import usable_cores
 from suite.execute import Outcome
 from suite.law import complete
 from suite.law.drain import Counted
+from suite.plugins import is_foreign
 from suite.verdict import facts_of
 
 # Latencies are the better the lower they are.
@@ -46,7 +47,7 @@ def _lines(outcome: Outcome) -> list[str]:
     return [
         f"{plan.workload} on {plan.backend} {ready.backend_version} ({serving.device}), {plan.scenario}, "
         f"{plan.profile} profile",
-        f"{plan.recipe or 'fp32 reference'}, variant {ready.variant.id}; {_count(serving.sessions, 'session')} "
+        f"{_made(outcome)}, variant {ready.variant.id}; {_count(serving.sessions, 'session')} "
         f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}",
         "",
         *(f"  {name:<{width}}  {text}" for name, text in facts),
@@ -58,6 +59,12 @@ def _lines(outcome: Outcome) -> list[str]:
         outcome.verdict.closing,
         *(f"{run.mode} evidence: {run.folder}" for run in outcome.runs),
     ]
+
+
+def _made(outcome: Outcome) -> str:
+    """Returns what the variant is; of what a stranger's backend makes of the reference only the backend knows."""
+    plan = outcome.ready.plan
+    return plan.recipe or ("reference as that backend runs it" if is_foreign(plan.backend) else "fp32 reference")
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,14 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scenarios.base import Session
-from suite import probes
 from suite.environment import usable_cores
+from suite.probes import speed
 from suite.subject import Subject
 from suite.variant import Requested, Serving
 
 BATCHES = (16, 32, 64, 128, 256)
 PROBE_S = 0.2
 HINT_S = 0.7
+# Where a batch takes longer than this, no larger one is tried: it would gain nothing, and take minutes to find out.
+LONGEST_BATCH_S = 1.0
 
 # Of what is measured. Offline: LoadGen sends 1.1 times as much as it expects, so a run that turns out half as fast
 # again as the probe, on a machine that was busy then, is still long enough. Streams: LoadGen generates queries for
@@ -60,12 +62,15 @@ def resolve(subject: Subject, requested: Requested, terms: Terms) -> tuple[Servi
     batches = _batches(requested, terms)
     tried: list[dict[str, Any]] = []
     for sessions, threads in _layouts(requested, terms):
-        layout = Serving(max(batches), requested.max_wait_us or 0, sessions, threads, device)
+        layout = Serving(batches[0], requested.max_wait_us or 0, sessions, threads, device)
         with loaded(subject, layout) as ready:
             for batch in batches:
+                subject.warm_up(ready, [batch])
                 rate, batch_s = _probe(subject, ready, batch, terms)
                 serving = {**asdict(layout), "batch": batch}
                 tried.append({"serving": serving, "samples_per_s": rate, "batch_ms": batch_s * 1000})
+                if batch_s > LONGEST_BATCH_S:
+                    break
     return Serving(**_best(tried, terms)["serving"]), tried
 
 
@@ -100,18 +105,18 @@ def _batches(requested: Requested, terms: Terms) -> Sequence[int]:
 def _probe(subject: Subject, sessions: list[Session], batch: int, terms: Terms) -> tuple[float, float]:
     """Returns samples a second, and the seconds that one batch takes while all sessions are busy."""
     if terms.inline:
-        latency = probes.query_latency(subject, sessions, batch, terms.samples_per_query, PROBE_S)
+        latency = speed.query_latency(subject, sessions, batch, terms.samples_per_query, PROBE_S)
         return terms.samples_per_query / latency, latency
-    rate = probes.throughput(subject, sessions, batch, PROBE_S)
+    rate = speed.throughput(subject, sessions, batch, PROBE_S)
     return rate, batch * len(sessions) / rate
 
 
 def hint(subject: Subject, sessions: list[Session], serving: Serving, terms: Terms) -> dict[str, float]:
     """Returns what was measured and the hint made of it, in the scenario's own unit."""
     if terms.inline:
-        latency = probes.query_latency(subject, sessions, serving.batch, terms.samples_per_query, HINT_S)
+        latency = speed.query_latency(subject, sessions, serving.batch, terms.samples_per_query, HINT_S)
         return {"measured_latency_ns": latency * 1e9, "value": latency * 1e9 * STREAM_MARGIN}
-    rate = probes.throughput(subject, sessions, serving.batch, HINT_S)
+    rate = speed.throughput(subject, sessions, serving.batch, HINT_S)
     if terms.load_fraction is None or terms.target_latency_ms is None:
         return {"measured_samples_per_s": rate, "value": rate * OFFLINE_MARGIN}
     return {"measured_samples_per_s": rate, **_load_held(subject, sessions, serving, rate * terms.load_fraction, terms)}
@@ -123,7 +128,7 @@ def _load_held(
     """Returns the load asked for, or as much less as keeps the latency of a probe well within the limit."""
     assert terms.target_latency_ms is not None
     for _ in range(SERVER_CUTS):
-        latency_ms = probes.arrival_latency(subject, sessions, serving.batch, load, SERVER_PROBE_S) * 1000
+        latency_ms = speed.arrival_latency(subject, sessions, serving.batch, load, SERVER_PROBE_S) * 1000
         if latency_ms <= SERVER_LATENCY_SHARE * terms.target_latency_ms:
             break
         load *= SERVER_CUT

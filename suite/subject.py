@@ -1,5 +1,6 @@
 """What a child process measures: a workload's model on a backend, with its data, as the job describes it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,25 @@ from scenarios.base import Backend, Session
 from suite import plugins
 from suite.variant import Serving
 
+Beat = Callable[[int], None]
+
 
 @dataclass(frozen=True)
 class Subject:
-    """Everything that is needed to load sessions and to feed them."""
+    """Everything that is needed to load sessions and to feed them.
+
+    `beat` is told how many samples were answered, whenever some were: a sign of life, for whoever waits.
+    """
 
     workload: Workload
     dataset: Dataset
     backend: Backend
     model: Model
     options: dict[str, str]
+    beat: Beat
 
     @staticmethod
-    def open(description: dict[str, Any]) -> "Subject":
+    def open(description: dict[str, Any], beat: Beat = lambda samples: None) -> "Subject":
         """Returns the subject that `describe` wrote down; raises UsageError where data or backend are missing."""
         workload = plugins.workload(description["workload"])
         model = description["model"]
@@ -38,6 +45,7 @@ class Subject:
             backend=plugins.backend(description["backend"]),
             model=Model(model["format"], Path(model["path"]), model["sha256"], tuple(model["chain"])),
             options=description["options"],
+            beat=beat,
         )
 
     def device(self, requested: str) -> str:
@@ -57,10 +65,15 @@ class Subject:
             )
             for _ in range(serving.sessions)
         ]
-        for session in sessions:
-            for size in warm_up_sizes(serving.batch):
-                session.predict(self.zeros(size))
+        self.warm_up(sessions, warm_up_sizes(serving.batch))
         return sessions
+
+    def warm_up(self, sessions: list[Session], sizes: list[int]) -> None:
+        """Has every session answer a batch of each size: runtimes allocate, and some compile, by shape."""
+        for session in sessions:
+            for size in sizes:
+                session.predict(self.zeros(size))
+                self.beat(size)
 
     def zeros(self, count: int) -> NDArray[np.float32]:
         """Returns `count` samples of nothing but zeros."""
@@ -84,5 +97,5 @@ def describe(workload: str, backend: str, model: Model, options: dict[str, str],
 
 
 def warm_up_sizes(batch: int) -> list[int]:
-    """Returns 1, 2, 4, ... and the maximum batch: runtimes allocate, and some compile, by shape."""
+    """Returns 1, 2, 4, ... and the maximum batch."""
     return [*(size for size in (2**power for power in range(11)) if size < batch), batch]

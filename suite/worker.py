@@ -17,9 +17,12 @@ from scenarios.base import Session
 from scenarios.harness import timeline
 from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
-from suite import plugins, probes
+from suite import plugins
 from suite.channel import Channel
 from suite.environment import peak_memory, source_digest
+from suite.evidence import PROBE_AFTER, SCHEMA
+from suite.probes import unseen
+from suite.probes.sensitivity import sensitivity
 from suite.subject import Subject
 from suite.variant import Requested, Serving
 
@@ -28,6 +31,11 @@ CLOSE_TIMEOUT_S = 10.0
 
 # Of Linux's prctl.h.
 PR_SET_PDEATHSIG = 1
+
+
+def describe(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns what a backend says of itself."""
+    return plugins.describe(job["backend"]).record()
 
 
 def devices(job: dict[str, Any], channel: Channel) -> Any:
@@ -50,9 +58,8 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
     """Returns the serving, the hint where one is wanted, and how steady the answers are; skips what is known."""
     from suite.search import Terms, hint, loaded, resolve
 
-    channel.counts = lambda: (0, probes.answered(), None)
     channel.phase("loading the data")
-    subject, terms, findings = Subject.open(job["subject"]), Terms(**job["terms"]), dict(job["known"])
+    subject, terms, findings = Subject.open(job["subject"], channel.beat), Terms(**job["terms"]), dict(job["known"])
     subject.dataset.load(np.arange(subject.dataset.total))
     if "serving" not in findings:
         channel.phase("finding how to serve it")
@@ -63,14 +70,14 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
         if "sensitivity" not in findings:
             # Before anything has shown this process the whole evaluation set.
             channel.phase("probing for answers from memory")
-            findings["repeat_probe"] = probes.repeat_probe(subject, sessions[0], serving.batch)
+            findings["repeat_probe"] = unseen.repeat_probe(subject, sessions[0], serving.batch)
             channel.phase("answering the evaluation set in other batches")
-            findings["sensitivity"] = probes.sensitivity(subject, sessions, serving.batch)
+            findings["sensitivity"] = sensitivity(subject, sessions, serving.batch)
         measured = None
         if job["wants_hint"]:
             channel.phase("measuring the load hint")
             measured = hint(subject, sessions, serving, terms)
-    return {"findings": findings, "measured": measured, "version": subject.backend.version()}
+    return {"findings": findings, "measured": measured}
 
 
 def compare(job: dict[str, Any], channel: Channel) -> Any:
@@ -89,13 +96,24 @@ def compare(job: dict[str, Any], channel: Channel) -> Any:
     }
 
 
+def reference(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns the reference's answers to the unseen inputs of a seed, in a process in which no backend ever was."""
+    from suite import export
+
+    channel.phase("answering unseen inputs with the reference")
+    workload = plugins.workload(job["workload"])
+    dataset = workload.open_dataset(Path(job["data_dir"]))
+    dataset.load(np.arange(dataset.total))
+    return {"seed": job["seed"], "answers": export.reference_answers(workload, unseen.drawn(dataset, job["seed"]))}
+
+
 def test(job: dict[str, Any], channel: Channel) -> Any:
     """Runs one LoadGen test into the job's folder and returns what the SUT saw."""
     from scenarios.harness import loadgen
 
     source_before = source_digest()
     channel.phase("loading the model")
-    subject, serving = Subject.open(job["subject"]), Serving(**job["serving"])
+    subject, serving = Subject.open(job["subject"], channel.beat), Serving(**job["serving"])
     folder = Path(job["folder"])
     shape = (subject.dataset.total, *subject.workload.output_shape)
     outputs = np.full(shape, np.nan, np.float32) if job["save_outputs"] else None
@@ -123,7 +141,8 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     if job["mode"] == "performance" and not sut.faults:
         # Again, with LoadGen in the process and the sessions of the test: what is fast now was fast then.
         channel.phase("probing for answers from memory")
-        write_json(folder / "probe_after.json", {"schema": 1, **_probed(subject, sessions, serving)})
+        found = _probed(subject, sessions, serving, job["unseen_seed"])
+        write_json(folder / PROBE_AFTER, {"schema": SCHEMA, **found})
     return {
         "source_before": source_before,
         "source_after": source_digest(),
@@ -137,15 +156,18 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     }
 
 
-def _probed(subject: Subject, sessions: list[Session], serving: Serving) -> dict[str, Any]:
+def _probed(subject: Subject, sessions: list[Session], serving: Serving, seed: int) -> dict[str, Any]:
     subject.dataset.load(np.arange(subject.dataset.total))
-    return probes.repeat_probe(subject, sessions[0], serving.batch)
+    found = unseen.repeat_probe(subject, sessions[0], serving.batch)
+    return {**found, "unseen": {"seed": seed, "answers": unseen.answers(subject, sessions[0], serving.batch, seed)}}
 
 
 TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
+    "describe": describe,
     "devices": devices,
     "export": export,
     "compare": compare,
+    "reference": reference,
     "search": search,
     "test": test,
 }

@@ -37,6 +37,9 @@ NOVEL_MS = 0.15
 HINTS = {"offline": 20_000.0, "server": 2_000.0, "single-stream": 150_000.0, "multi-stream": 150_000.0}
 SERVING = {"batch": CHUNK, "max_wait_us": 0, "sessions": 1, "threads": 1, "device": "cpu"}
 PROBE = {"pairs": 30, "ratio": 1.01, "ratio_low_95": 0.97, "novel_batch_ms": NOVEL_MS}
+# To unseen inputs: class 0, 1, 2, ... as int64.
+UNSEEN = {"seed": 77, "answers": [np.int64(number % 10).tobytes().hex() for number in range(256)]}
+PROBE_AFTER = {**PROBE, "unseen": UNSEEN}
 SOURCE = "e" * 64
 FINGERPRINT = {
     "cpu_model": "Abacus",
@@ -85,7 +88,7 @@ VARIANT = Variant(
     workload="digits-net",
     recipe="",
     backend="onnxruntime",
-    model=Model("onnx", Path("model.onnx"), "a" * 64, ("trained",)),
+    model=Model("onnx", Path("model.onnx"), "a" * 64, ("trained", "exported to ONNX, opset 20")),
     options={"compile": "eager"},
     requested=Requested(),
     eligible=True,
@@ -264,10 +267,11 @@ def _write_records(made: Path, job: Mapping[str, Any]) -> None:
         "sut": {"samples_issued": samples, "samples_completed": samples, "faults": []},
     }
     found = {"samples": TOTAL, "differences": 0}
-    passes = [{"order": "shuffled", "batch": size, **found} for size in ("1", "500", "mixed")]
+    passes = [{"order": "shuffled", "batch": size, **found} for size in ("1", "maximum", "mixed")]
     preparation = {
         "schema": 1,
         "variant_id": VARIANT.id,
+        "backend_version": "1.32.0",
         "source_sha256": SOURCE,
         "fingerprint": FINGERPRINT,
         "measured_at": "2026-01-01T00:00:00.000Z",
@@ -279,7 +283,8 @@ def _write_records(made: Path, job: Mapping[str, Any]) -> None:
     write_json(made / "run.json", record)
     write_json(made / "preparation.json", preparation)
     if mode == "performance":
-        write_json(made / "probe_after.json", {"schema": 1, **PROBE})
+        write_json(made / "probe_after.json", {"schema": 1, **PROBE_AFTER})
+        write_json(made / "reference_after.json", {"schema": 1, **UNSEEN})
     write_json(made / "environment.json", {"schema": 1, "fingerprint": FINGERPRINT, "load_average_1min": 0.1})
 
 

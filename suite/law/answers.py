@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from accuracy_scripts.answers import AnswerLog, coverage
 from common.errors import TandemError
 from common.statistics import fisher_greater, mcnemar_worse
+from scenarios.base import SAMPLED_ANSWERS
 from suite.evidence import Evidence, lookup
 from suite.law.base import Check, Facts, Pair, whole
 
@@ -22,9 +23,11 @@ NAME = "same-answers"
 CHANCE = 0.001
 # A variant whose own answers move more than this is not judged: nothing could be seen beside it.
 MOST_SENSITIVITY = 0.02
-# So many, all equal, say with 99 % that fewer than 1 % differ. What is compared, and what it is held against, needs
-# as many: a sensitivity seen on a handful of samples would make any number of differences look like chance.
+# So many, all equal, say with 99 % that fewer than 1 % differ.
 LEAST_COMPARED = 459
+# What they are held against: seen on fewer samples, a sensitivity of zero would make a handful of differences look like
+# chance.
+LEAST_SENSITIVITY = SAMPLED_ANSWERS
 # The power is stated for this share of wrong answers.
 WRONG = 0.01
 
@@ -65,9 +68,12 @@ def sensitivity_of(run: Evidence, facts: Facts) -> Sensitivity:
     passes = lookup(found, "passes")
     every = [_sensitivity(one, facts) for one in (found, *(passes if isinstance(passes, list) else ()))]
     known = [one for one in every if one is not None]
-    least = min(LEAST_COMPARED, facts.total)
+    least = min(LEAST_SENSITIVITY, facts.total)
     if len(known) < 2 or len(known) != len(every):
         raise TandemError(f"the preparation holds no sensitivity of {least} samples or more, with its passes")
+    missing = _batchings(run) - {str(lookup(one, "batch")) for one in passes}
+    if missing:
+        raise TandemError(f"the preparation's sensitivity has no pass in batches of: {', '.join(sorted(missing))}")
     if known[0].rate < max(one.rate for one in known):
         raise TandemError("the preparation's sensitivity is not that of its worst pass")
     if lookup(run.preparation, "serving") is None or lookup(run.preparation, "serving") != run.get("serving"):
@@ -79,7 +85,12 @@ def _sensitivity(found: object, facts: Facts) -> Sensitivity | None:
     samples, differences = whole(lookup(found, "samples")), whole(lookup(found, "differences"))
     if samples is None or differences is None or not differences <= samples <= facts.total:
         return None
-    return Sensitivity(samples, differences) if samples >= min(LEAST_COMPARED, facts.total) else None
+    return Sensitivity(samples, differences) if samples >= min(LEAST_SENSITIVITY, facts.total) else None
+
+
+def _batchings(run: Evidence) -> set[str]:
+    """Returns the passes that a sensitivity must have; where a batch is one sample there is but one."""
+    return {"maximum"} if run.get("serving", "batch") == 1 else {"1", "maximum", "mixed"}
 
 
 def compare(performance: Evidence, accuracy: Evidence, facts: Facts) -> Compared:

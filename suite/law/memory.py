@@ -1,8 +1,9 @@
-"""not from memory: answering one sample again and again is not faster than answering what was never seen.
+"""not from memory: known samples are answered no faster than inputs never seen, and those as the reference does.
 
 In the spirit of MLPerf's TEST04, which allows the same factor. The probe runs twice: as a part of the preparation, and
 after the test in the test's own process, with LoadGen loaded and the same sessions. The figure itself is held against
-what unseen inputs took there.
+what unseen inputs took. What knows the evaluation set by heart and runs no model may take its time for everything
+alike; it is wrong on what it has not seen.
 """
 
 from collections.abc import Iterator
@@ -18,9 +19,13 @@ NAME = "not-from-memory"
 MOST_RATIO = 1.10
 # Fewer pairs give a 95 % bound that anything passes.
 LEAST_PAIRS = 5
-# One session alone is never slower than one of several; what it took just after the test may lie so far from what it
-# took in the test, on a machine that others use too.
+# One session alone is never slower than one of several; what it took beside the test may lie so far from what it took
+# in the test, on a machine that others use too.
 MOST_APART = 2.0
+# Measured on the two references' unseen inputs: what reaches the target agrees with the reference on 86 % and more, a
+# linear model on 42 %, a table of the evaluation set by chance.
+LEAST_AGREEMENT = 0.70
+LEAST_UNSEEN = 256
 
 STREAMS = frozenset({"single-stream", "multi-stream"})
 
@@ -35,7 +40,7 @@ class Probe(NamedTuple):
 
 
 def check(pair: Pair) -> Check:
-    """Judges both repeat probes of the performance run, and its figure by the second."""
+    """Judges both repeat probes of the performance run, its answers to unseen inputs, and its figure."""
     places = {
         "at preparation": lookup(pair.performance.preparation, "repeat_probe"),
         "after the test": pair.performance.probe_after,
@@ -46,11 +51,33 @@ def check(pair: Pair) -> Check:
         return judged(NAME, [fault for fault in probes if isinstance(fault, str)], "")
     worst = max(known, key=lambda probe: probe.low)
     said = (
-        f"{worst.where} one repeated sample runs {worst.ratio:.2f} times as fast as unseen ones "
+        f"{worst.where} known samples run {worst.ratio:.2f} times as fast as unseen ones "
         f"(at least {worst.low:.2f} with 95 %), allowed {MOST_RATIO:.2f}"
     )
     faults = [said] if worst.low > MOST_RATIO else []
-    return judged(NAME, [*faults, *_figure(pair, known[-1])], said)
+    quickest = min(known, key=lambda probe: probe.novel_s)
+    share = _agreement(pair)
+    if isinstance(share, str):
+        faults.append(share)
+    elif share < LEAST_AGREEMENT:
+        faults.append(f"it answers {share:.0%} of unseen inputs as the reference does, not {LEAST_AGREEMENT:.0%}")
+    else:
+        said += f"; {share:.0%} of unseen ones are answered as by the reference"
+    return judged(NAME, [*faults, *_figure(pair, quickest)], said)
+
+
+def _agreement(pair: Pair) -> float | str:
+    """Returns the share of unseen inputs that the system answered as the reference, or why it cannot be known."""
+    ours, reference = lookup(pair.performance.probe_after, "unseen"), pair.performance.reference_after
+    answers = [lookup(found, "answers") for found in (ours, reference)]
+    seeds = [whole(lookup(found, "seed")) for found in (ours, reference)]
+    known = all(isinstance(found, list) and len(found) >= LEAST_UNSEEN for found in answers)
+    if not known or len(answers[0]) != len(answers[1]):
+        return f"{LEAST_UNSEEN} unseen inputs and more were not answered by both the system and the reference"
+    if seeds[0] is None or seeds[0] != seeds[1]:
+        return "the system and the reference answered other unseen inputs"
+    agreed = sum(bool(one == other) for one, other in zip(*answers, strict=True))
+    return agreed / len(answers[0])
 
 
 def _probe(where: str, found: Any) -> Probe | str:
@@ -86,7 +113,7 @@ def _throughput(pair: Pair, unseen: float) -> Iterator[str]:
     elif counted.value > MOST_APART * unseen:
         yield (
             f"throughput {counted.value:,.1f} samples/s is {counted.value / unseen:.1f} times what unseen inputs "
-            f"reach in the same process ({unseen:,.1f}), allowed {MOST_APART:g}"
+            f"reach ({unseen:,.1f}), allowed {MOST_APART:g}"
         )
 
 
@@ -99,5 +126,5 @@ def _latency(pair: Pair, unseen_s: float) -> Iterator[str]:
     elif median / 1e9 < unseen_s / MOST_APART:
         yield (
             f"the median latency of a query, {median / 1e6:.3f} ms, is {unseen_s * 1e9 / median:.1f} times below what "
-            f"unseen inputs take in the same process ({unseen_s * 1e3:.3f} ms), allowed {MOST_APART:g}"
+            f"unseen inputs take ({unseen_s * 1e3:.3f} ms), allowed {MOST_APART:g}"
         )

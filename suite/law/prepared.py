@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scenarios.harness.logs import finite
+from suite.artifacts import is_export
 from suite.evidence import Evidence, lookup
 from suite.export import COMPARED_SAMPLES, TOLERANCE
 from suite.law.base import Check, Facts, Pair, judged, whole
@@ -17,6 +18,7 @@ MOST_CHANGED = 1
 # By what they are called for people: where they stand in the preparation, and where in the record.
 EQUAL = {
     "variant": (("variant_id",), ("variant", "id")),
+    "backend version": (("backend_version",), ("backend", "version")),
     "sources": (("source_sha256",), ("source_sha256",)),
     "machine": (("fingerprint",), ("fingerprint",)),
 }
@@ -52,7 +54,8 @@ def _version(run: Evidence) -> Iterator[str]:
 
 def _is_export(run: Evidence) -> bool:
     """Tells whether the model is the reference itself in another format, and not what a recipe made of it."""
-    return (run.get("variant", "recipe"), run.get("variant", "model", "format")) == ("", "onnx")
+    chain = run.get("variant", "model", "chain")
+    return is_export(run.get("variant", "model", "format"), chain if isinstance(chain, list) else ())
 
 
 def _artifact(found: Any, facts: Facts) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from common.errors import UsageError
-from scenarios.base import Backend
+from suite.plugins import BackendDescription
 from suite.variant import Variant
 
 MAIN = "mode"
@@ -17,14 +17,14 @@ SETS = {
 }
 
 
-def apply(variant: Variant, backend: Backend, parameters: Mapping[str, str]) -> Variant:
+def apply(variant: Variant, backend: BackendDescription, parameters: Mapping[str, str]) -> Variant:
     """Returns the variant with these fusions among its runtime options."""
     if not parameters:
         raise UsageError("fuse needs a parameter: fuse:level=off|basic|extended|all, or fuse:eager|compile.")
     chosen = dict(variant.options)
     for parameter, value in parameters.items():
         option, values = SETS[parameter]
-        if option not in backend.OPTIONS:
+        if option not in backend.options:
             raise UsageError(
                 f"fuse:{parameter}={value} does not apply to the backend {variant.backend}, "
                 f"which has no option {option}. {_remedy(backend)}"
@@ -33,6 +33,6 @@ def apply(variant: Variant, backend: Backend, parameters: Mapping[str, str]) -> 
     return replace(variant, options=chosen)
 
 
-def _remedy(backend: Backend) -> str:
-    usable = [name for name, (option, _) in SETS.items() if option in backend.OPTIONS]
+def _remedy(backend: BackendDescription) -> str:
+    usable = [name for name, (option, _) in SETS.items() if option in backend.options]
     return f"Use fuse:{usable[0]}={'|'.join(PARAMETERS[usable[0]])}." if usable else "Leave fuse out."

@@ -47,7 +47,7 @@ def variant(backend: str, workload: Workload, recipe: str = "", **options: str) 
     return recipes.fold(
         recipe,
         workload=workload.name,
-        backend=backend,
+        backend=plugins.describe(backend),
         model=model(workload, plugins.backend(backend)),
         requested=Requested(),
         options=options,

@@ -1,5 +1,6 @@
 """Every backend of the folder against its contract."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -39,8 +40,14 @@ def test_says_what_it_is(name: str) -> None:
     backend = plugins.backend(name)
     assert set(backend.FORMATS) & set(artifacts.FORMATS)
     assert isinstance(backend.ELIGIBLE, bool)
-    defaults = recipes.runtime_options(name, backend, {})
-    assert recipes.runtime_options(name, backend, defaults) == defaults
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_its_description_survives_its_record_and_its_defaults_are_allowed(name: str) -> None:
+    described = plugins.describe(name)
+    assert plugins.BackendDescription.from_record(json.loads(json.dumps(described.record()))) == described
+    defaults = recipes.runtime_options(described, {})
+    assert recipes.runtime_options(described, defaults) == defaults
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -140,7 +147,7 @@ def test_refuses_a_device_that_is_not_there(name: str) -> None:
             workload,
             device="abacus",
             threads=1,
-            options=recipes.runtime_options(name, backend, {}),
+            options=recipes.runtime_options(plugins.describe(name), {}),
         )
 
 

@@ -15,7 +15,12 @@ MODEL = Model("onnx", Path("model.onnx"), "ab" * 32, ("reference",))
 
 def fold(recipe: str, backend: str, **options: str) -> Variant:
     return recipes.fold(
-        recipe, workload="fashion-resnet", backend=backend, model=MODEL, requested=Requested(), options=options
+        recipe,
+        workload="fashion-resnet",
+        backend=plugins.describe(backend),
+        model=MODEL,
+        requested=Requested(),
+        options=options,
     )
 
 

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from common.errors import RunFailed
-from suite import plugins, probes, search
+from suite import plugins, search
 from suite.environment import usable_cores
+from suite.probes import sensitivity as steadiness
+from suite.probes import unseen
+from suite.probes.sensitivity import sensitivity
 from suite.search import BATCHES, OFFLINE_MARGIN, STREAM_MARGIN, Terms, hint, loaded, resolve
 from suite.subject import Subject, describe, warm_up_sizes
 from suite.variant import Requested, Serving
@@ -113,19 +116,19 @@ def test_a_hint_is_what_was_measured_with_its_margin(
 
 
 def test_steady_answers_have_no_differences(simulated: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "SENSITIVITY_PASS_S", 0.5)
+    monkeypatch.setattr(steadiness, "PASS_S", 0.5)
     with loaded(simulated, Serving(64, 0, 1, 1, "cpu")) as sessions:
-        found = probes.sensitivity(simulated, sessions, 64)
+        found = sensitivity(simulated, sessions, 64)
     assert found["differences"] == 0
     assert [one["batch"] for one in found["passes"]] == ["maximum", "1", "mixed"]
-    assert min(one["samples"] for one in found["passes"]) >= probes.SENSITIVITY_LEAST
+    assert min(one["samples"] for one in found["passes"]) >= steadiness.LEAST
 
 
 def test_answers_that_depend_on_the_batch_are_counted(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "SENSITIVITY_PASS_S", 0.5)
+    monkeypatch.setattr(steadiness, "PASS_S", 0.5)
     unsteady = subject("tests.zoo.dynamic_int8", data_root)
     with loaded(unsteady, Serving(64, 0, 1, 1, "cpu")) as sessions:
-        found = probes.sensitivity(unsteady, sessions, 64)
+        found = sensitivity(unsteady, sessions, 64)
     assert 0 < found["differences"] < 0.05 * found["samples"]
     worst = max(found["passes"], key=lambda one: one["differences"] / one["samples"])
     assert (found["samples"], found["differences"]) == (worst["samples"], worst["differences"])
@@ -138,7 +141,7 @@ def test_a_memory_is_seen_and_an_honest_model_is_not_taken_for_one(
     for backend in ("tests.zoo.memoising", "simulated"):
         opened = subject(backend, data_root)
         with loaded(opened, Serving(16, 0, 1, 1, "cpu")) as sessions:
-            ratios[backend] = probes.repeat_probe(opened, sessions[0], 16)
+            ratios[backend] = unseen.repeat_probe(opened, sessions[0], 16)
     assert ratios["tests.zoo.memoising"]["ratio_low_95"] > 1.1
     assert ratios["simulated"]["ratio_low_95"] < 1.1
     assert all(found["pairs"] >= 5 and found["ratio_low_95"] <= found["ratio"] for found in ratios.values())

@@ -103,7 +103,7 @@ def test_no_log_however_hostile_breaks_the_law(scenario: str) -> None:
 
 def test_an_empty_run_breaks_every_rule_that_reads_it() -> None:
     honest = case("offline")
-    empty = Evidence(Path(), {}, {}, {}, {}, None, None, None, (), (), "")
+    empty = Evidence(Path(), {}, {}, {}, {}, {}, None, None, None, (), (), "")
     told = judge(empty, empty, honest.rules, honest.facts)
     assert set(told.failed) == set(CHECKS) - {"manifest"}
     assert not judge_single(empty, honest.rules, honest.facts).passed

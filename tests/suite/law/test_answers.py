@@ -23,9 +23,14 @@ def changed(lost: int, won: int = 0, differences: int = 0) -> Case:
         values = (TRUTH[sampled().indices[places]] + shift) % 10
         payload[places] = np.ascontiguousarray(values, np.int64).view(np.uint8).reshape(len(places), 8)
     run = with_answers(honest.performance, payload=payload)
-    found = {"samples": 2000, "differences": differences}
-    passes = [{"order": "shuffled", "batch": "1", **found}]
-    return replace(honest, performance=with_preparation(run, {**found, "passes": passes}, "sensitivity"))
+    return replace(honest, performance=with_preparation(run, sensitivity(2000, differences), "sensitivity"))
+
+
+def sensitivity(samples: Any, differences: Any, /, *batches: str, **worst: Any) -> dict[str, Any]:
+    """Returns a preparation's sensitivity, the same in each pass, but for what `worst` says of it as a whole."""
+    found = {"samples": samples, "differences": differences}
+    passes = [{"order": "shuffled", "batch": size, **found} for size in batches or ("1", "maximum", "mixed")]
+    return {**found, "passes": passes, **worst}
 
 
 def preparation(value: Any, *path: str) -> Case:
@@ -120,19 +125,31 @@ def test_answers_of_another_size_are_refused() -> None:
         {},
         [],
         {"samples": 2000, "differences": 0},
-        {"samples": 2000, "differences": 0, "passes": []},
-        {"samples": 2000, "differences": 0, "passes": [{"samples": 2000}]},
-        {"samples": 1, "differences": 0, "passes": [{"samples": 1, "differences": 0}]},
-        {"samples": 458, "differences": 0, "passes": [{"samples": 458, "differences": 0}]},
-        {"samples": 10**12, "differences": 0, "passes": [{"samples": 2000, "differences": 0}]},
-        {"samples": 2000, "differences": -1, "passes": [{"samples": 2000, "differences": 0}]},
-        {"samples": 2000, "differences": 2001, "passes": [{"samples": 2000, "differences": 0}]},
-        {"samples": 2000, "differences": "0", "passes": [{"samples": 2000, "differences": 0}]},
-        {"samples": 2000, "differences": 0, "passes": [{"samples": 2000, "differences": 1}]},
+        sensitivity(2000, 0, passes=[]),
+        sensitivity(2000, 0, passes=[{"samples": 2000, "batch": size} for size in ("1", "maximum", "mixed")]),
+        sensitivity(1, 0),
+        sensitivity(1999, 0),
+        sensitivity(1999, 0, samples=2000),
+        sensitivity(2000, 0, samples=10**12),
+        sensitivity(2001, 0),
+        sensitivity(2000, -1),
+        sensitivity(2000, 2001),
+        sensitivity(2000, "0"),
+        sensitivity(2000, 1, differences=0),
+        sensitivity(2000, 0, "maximum"),
+        sensitivity(2000, 0, "1", "maximum"),
+        sensitivity(2000, 0, "1", "mixed"),
     ],
 )
 def test_a_sensitivity_that_says_nothing_is_refused(value: object) -> None:
     assert_refused(preparation(value, "sensitivity"), "same-answers")
+
+
+def test_a_batch_of_one_has_but_one_pass() -> None:
+    honest = case("single-stream")
+    assert honest.performance.get("serving", "batch") == 1
+    run = with_preparation(honest.performance, sensitivity(2000, 0, "maximum"), "sensitivity")
+    assert replace(honest, performance=run).verdict().counts
 
 
 def test_a_sensitivity_of_another_serving_is_refused() -> None:

@@ -108,11 +108,19 @@ def test_the_tolerance_is_our_own() -> None:
     assert "differs from the reference by up to 0.002, allowed 0.001" in detail
 
 
-@pytest.mark.parametrize(
-    "changes", [{"recipe": "quantize:int8"}, {"model": replace(VARIANT.model, format="safetensors")}]
-)
-def test_only_an_export_of_the_reference_itself_is_compared(changes: dict[str, str | Model]) -> None:
+QUANTIZED = replace(VARIANT.model, chain=(*VARIANT.model.chain, "quantized to INT8"))
+
+
+@pytest.mark.parametrize("model", [QUANTIZED, replace(VARIANT.model, format="safetensors")])
+def test_only_an_export_of_the_reference_itself_is_compared(model: Model) -> None:
     def other(run: Evidence) -> Evidence:
-        return with_preparation(with_variant(run, **changes), None, "artifact_check")
+        return with_preparation(with_variant(run, model=model), None, "artifact_check")
 
     assert both(other).verdict().counts
+
+
+def test_an_export_is_compared_whatever_the_recipe_that_left_it_as_it_was() -> None:
+    def fused(run: Evidence) -> Evidence:
+        return with_preparation(with_variant(run, recipe="fuse:level=all"), None, "artifact_check")
+
+    assert "the export's comparison" in assert_refused(both(fused), "prepared")

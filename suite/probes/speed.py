@@ -1,0 +1,104 @@
+"""Speed: samples a second, latency of a query, latency of random arrivals."""
+
+import random
+import statistics
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import RunFailed
+from scenarios.base import Session
+from scenarios.harness.sut import Complete, SystemUnderTest
+from suite.subject import Subject
+
+
+def throughput(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> float:
+    """Returns samples a second with every session busy."""
+    count = batch * len(sessions) * 2
+    elapsed = _answer_all(subject, sessions, batch, count)
+    while elapsed < seconds / 4:
+        count *= 4
+        elapsed = _answer_all(subject, sessions, batch, count)
+    count = max(count, int(count / elapsed * seconds))
+    return count / _answer_all(subject, sessions, batch, count)
+
+
+def _answer_all(subject: Subject, sessions: list[Session], batch: int, count: int) -> float:
+    """Returns the seconds that `count` samples take from the one query that holds them to the last answer."""
+    done = threading.Event()
+
+    def complete(ids: list[int], payload: NDArray[Any] | None) -> None:
+        subject.beat(len(ids))
+        if sut.completed >= count:
+            done.set()
+
+    sut = system(subject, sessions, complete, batch, inline=False)
+    total = subject.dataset.total
+    started = time.perf_counter()
+    sut.issue(list(range(count)), [number % total for number in range(count)])
+    while not done.wait(0.5):
+        raise_fault(sut)
+    elapsed = time.perf_counter() - started
+    sut.close(1.0)
+    raise_fault(sut)
+    return elapsed
+
+
+def arrival_latency(subject: Subject, sessions: list[Session], batch: int, rate: float, seconds: float) -> float:
+    """Returns the 99th percentile, in seconds, of single samples that arrive at random, `rate` a second on average."""
+    count = max(100, round(rate * seconds))
+    due = np.cumsum(np.random.default_rng().exponential(1 / rate, count))
+    taken = np.zeros(count)
+    done = threading.Event()
+
+    def complete(ids: list[int], payload: NDArray[Any] | None) -> None:
+        taken[ids] = time.perf_counter() - started - due[ids]
+        subject.beat(len(ids))
+        if sut.completed >= count:
+            done.set()
+
+    sut = system(subject, sessions, complete, batch, inline=False)
+    started = time.perf_counter()
+    for number, moment in enumerate(due):
+        wait = moment - (time.perf_counter() - started)
+        if wait > 0:
+            time.sleep(wait)
+        sut.issue([number], [number % subject.dataset.total])
+    while not done.wait(0.5):
+        raise_fault(sut)
+    sut.close(1.0)
+    raise_fault(sut)
+    return float(np.percentile(taken, 99))
+
+
+def query_latency(
+    subject: Subject, sessions: list[Session], batch: int, samples_per_query: int, seconds: float
+) -> float:
+    """Returns the median seconds of one query, answered on the thread that issues it."""
+    sut = system(subject, sessions, lambda ids, payload: subject.beat(len(ids)), batch, inline=True)
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(taken) < 5:
+        first = random.randrange(subject.dataset.total - samples_per_query + 1)
+        query = list(range(first, first + samples_per_query))
+        started = time.perf_counter()
+        sut.issue(query, list(query))
+        taken.append(time.perf_counter() - started)
+        raise_fault(sut)
+    return statistics.median(taken)
+
+
+def system(
+    subject: Subject, sessions: list[Session], complete: Complete, batch: int, *, inline: bool
+) -> SystemUnderTest:
+    """Returns the system under test of a probe."""
+    return SystemUnderTest(subject.workload, subject.dataset, sessions, complete, max_batch=batch, inline=inline)
+
+
+def raise_fault(sut: SystemUnderTest) -> None:
+    """Raises RunFailed where the backend has failed."""
+    if sut.faults:
+        raise RunFailed(f"The backend failed while it was being probed: {sut.faults[0].detail}.")
