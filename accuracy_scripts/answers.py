@@ -115,10 +115,11 @@ def _payload(data: list[str]) -> NDArray[np.uint8]:
     """Returns the bytes of the entries, one row each; raises TypeError or ValueError where they have none."""
     if len(set(map(len, data))) > 1:
         raise ValueError("widths differ")
-    width = len(data[0]) // 2 if data else 0
-    content = np.frombuffer(bytes.fromhex("".join(data)), np.uint8)
-    # Fails too where fromhex has skipped blanks, or a half byte joined its neighbour's.
-    return content.reshape(len(data), width)
+    width, digits = len(data[0]) // 2 if data else 0, "".join(data)
+    # fromhex skips blanks; and a half byte could join its neighbour's.
+    if len(digits) != 2 * width * len(data) or (digits and not digits.isalnum()):
+        raise ValueError("not two digits a byte")
+    return np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(len(data), width)
 
 
 def _first_fault(entries: list[Any]) -> str:

@@ -21,6 +21,6 @@ class UsageError(TandemError):
 
 
 class RunFailed(TandemError):
-    """A run started and failed; its record is on disk."""
+    """A run, or what prepares it, started and failed; the message says where its record or its log is."""
 
     exit_code = 3

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +23,20 @@ def sha256_file(path: Path) -> str:
 
 def canonical_json(value: Any) -> str:
     """Returns the one JSON text of `value`: sorted keys, two spaces, a final newline; raises ValueError on NaN."""
-    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    # Names of files and variables may hold bytes that are no UTF-8, which Python keeps as lone surrogates.
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"
+
+
+def tree_digest(root: Path, folders: Iterable[Path], suffixes: Container[str]) -> str:
+    """Returns the SHA-256 over the files with these suffixes below folders of `root`, by path and content."""
+    files = sorted(
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix in suffixes and "__pycache__" not in path.parts and path.is_file()
+    )
+    return digest_of([[path.relative_to(root).as_posix(), sha256_file(path)] for path in files])
 
 
 def digest_of(value: Any) -> str:
@@ -42,9 +55,20 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Has the disk keep a new name too, where the file system can do that."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ A command owns its flags, so that a command that imports another's module does n
         sys.exit(run(main, FLAGS))
 """
 
+import contextlib
 import math
 import os
 import re
@@ -64,12 +65,14 @@ def run(main: Main, values: flags.FlagValues, argv: Sequence[str] | None = None,
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        if not _reader_gone():
-            raise
+    except OSError as error:
+        gone = isinstance(error, BrokenPipeError) and _reader_gone()
+        with contextlib.suppress(OSError):
+            if not gone:
+                print(f"error: A file or folder that is needed cannot be used: {error}.", file=sys.stderr)
         # The interpreter flushes once more at its end, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+        return READER_GONE if gone else UsageError.exit_code
 
 
 def _open_standard_streams() -> None:
@@ -80,6 +83,9 @@ def _open_standard_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))
+        # Paths may hold signs that the terminal's encoding lacks.
+        with contextlib.suppress(AttributeError):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def help_text(main: Main, values: flags.FlagValues, arguments: str = "") -> str:
@@ -149,7 +155,7 @@ def _parse(words: list[str], values: flags.FlagValues, arguments: str) -> list[s
         if isinstance(flag.value, float) and not math.isfinite(flag.value):
             raise UsageError(f"{_spelled(flag.name)} must be a finite number, not {flag.value}.")
     if rest and not arguments:
-        raise UsageError(f"'{rest[0]}' is no flag, and this command takes nothing else; --help lists its flags.")
+        raise UsageError(f"'{rest[0]}' is no flag, and this command takes no other arguments; --help lists its flags.")
     return rest
 
 

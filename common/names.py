@@ -11,9 +11,9 @@ def normal(name: str) -> str:
     return name.strip().lower().replace("_", "-")
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name most like `name`, or None when none is near."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """Returns the known name most like `name`, or None when none is near; at a cutoff of 1 only itself is."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -1,5 +1,6 @@
 """The contracts of a workload, of its dataset and of its model."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import UsageError
+
 if TYPE_CHECKING:
     import torch
 
@@ -15,7 +18,10 @@ Indices = NDArray[np.int64] | Sequence[int]
 
 
 class Dataset(Protocol):
-    """LoadGen's sample library without LoadGen: samples are named by their index, 0 to total - 1."""
+    """LoadGen's sample library without LoadGen: samples are named by their index, 0 to total - 1.
+
+    `digest` is that of the files that it reads; `preprocessing` says in words what is done to a sample.
+    """
 
     total: int
     digest: str
@@ -30,11 +36,11 @@ class Dataset(Protocol):
         ...
 
     def batch(self, indices: Indices) -> NDArray[np.float32]:
-        """Returns the samples as one array, gathered in one step; raises IndexError for one that is not resident."""
+        """Returns samples, shape (n, *input_shape), gathered in one step; raises IndexError for one not resident."""
         ...
 
     def truth(self) -> NDArray[np.int64]:
-        """Returns the expected answer of every sample, in index order."""
+        """Returns the expected answer of every sample, shape (total,), in index order."""
         ...
 
 
@@ -55,7 +61,8 @@ class Workload:
     `input_shape` and `output_shape` are those of one sample, without the batch dimension. `encode` turns a batch
     of raw outputs (batch, *output_shape) into the payload that LoadGen logs, one row a sample: the task's final
     answer, as MLPerf's reference implementations log it. `score` is the accuracy script's function from
-    (answers in index order, truth) to metrics; `quality` is the fp32 reference's value of `metric`, in percent.
+    (answers in index order, truth) to metrics. `target_factor` is the share of the reference's quality that counts.
+    What the reference's training wrote lies beside its weights, in reference.json.
     """
 
     name: str
@@ -69,10 +76,31 @@ class Workload:
     encode: Callable[[NDArray[Any]], NDArray[Any]]
     metric: str
     score: Callable[[NDArray[Any], NDArray[Any]], Mapping[str, Any]]
-    quality: float
     target_factor: float
 
     @property
+    def quality(self) -> float:
+        """The fp32 reference's value of `metric`, in percent; raises UsageError where its card is damaged."""
+        return float(self._card("quality_percent", float))
+
+    @property
+    def weights_sha256(self) -> str:
+        """The SHA-256 that the weights must have; raises UsageError where the reference's card is damaged."""
+        return str(self._card("weights_sha256", str))
+
+    @property
     def target(self) -> float:
-        """The least value of `metric` with which a throughput counts."""
+        """The least value of `metric`, in percent, with which a throughput counts."""
         return self.quality * self.target_factor
+
+    def _card(self, key: str, kind: type) -> Any:
+        path = self.weights.with_name("reference.json")
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))[key]
+            if not isinstance(value, kind):
+                raise TypeError(f"{key} is {value!r}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{self.name}: {path} does not say the reference's {key} ({error!r}). Restore it from the repository."
+            ) from error
+        return value

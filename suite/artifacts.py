@@ -104,14 +104,12 @@ def is_export(model_format: object, chain: Sequence[str]) -> bool:
 
 def reference_model(workload: Workload) -> Model:
     """Returns the reference's weights; raises UsageError where they are not those that its card was written for."""
-    card = workload.weights.with_name("reference.json")
+    expected = workload.weights_sha256
     try:
-        expected = str(json.loads(card.read_text())["weights_sha256"])
         found = sha256_file(workload.weights)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise UsageError(
-            f"{workload.name}: the reference cannot be read from {workload.weights.parent} ({error!r}). "
-            "Restore the folder from the repository."
+            f"{workload.name}: {workload.weights} cannot be read ({error.strerror}). Restore it from the repository."
         ) from error
     if found != expected:
         raise UsageError(
@@ -174,4 +172,4 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError as error:
-        raise UsageError(f"{package} is not installed, and without it no model is exported: pip install .") from error
+        raise UsageError(f"{package} is not installed, and without it no model is exported: make setup") from error

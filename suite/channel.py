@@ -1,7 +1,7 @@
 """What a child process says to its parent: JSON objects, one a line, through a pipe.
 
-Kinds: `progress` (phase, samples issued, samples completed, samples expected, fault or null), then one of
-`result` (the task's answer), `error` (a sentence and its exit code). A child whose parent has gone ends itself.
+Kinds: `progress` (phase, whether it counts nothing, samples issued, completed and expected, fault or null), then one
+of `result` (the task's answer), `error` (a sentence and its exit code). A child whose parent has gone ends itself.
 """
 
 import json
@@ -19,13 +19,16 @@ class Channel:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
-        self._phase, self._expected, self._beats = "starting", 0, 0
+        self._phase, self._silent, self._expected, self._beats = "starting", True, 0, 0
         self.counts: Callable[[], tuple[int, int, str | None]] = lambda: (0, 0, None)
         threading.Thread(target=self._report, name="progress", daemon=True).start()
 
-    def phase(self, name: str, expected_samples: int = 0) -> None:
-        """Says what is going on from now, and how many samples it is expected to take."""
-        self._phase, self._expected, self._beats = name, expected_samples, 0
+    def phase(self, name: str, expected_samples: int = 0, *, silent: bool = False) -> None:
+        """Says what is going on from now, and how many samples it is expected to take.
+
+        A silent phase loads, compiles or exports, and may go long without a sample that is completed.
+        """
+        self._phase, self._silent, self._expected, self._beats = name, silent, expected_samples, 0
         self._progress()
 
     def beat(self, samples: int) -> None:
@@ -48,6 +51,7 @@ class Channel:
             "progress",
             {
                 "phase": self._phase,
+                "silent": self._silent,
                 "issued": issued,
                 "completed": completed + self._beats,
                 "expected": self._expected,

@@ -12,7 +12,7 @@ from reference_models.base import Dataset, Workload
 from scenarios.base import SAMPLED_ANSWERS, LoadRules, Scenario, test_settings
 from scenarios.harness import logs
 from suite import environment, launch, store
-from suite.evidence import REFERENCE_AFTER, SCHEMA, lookup, write_manifest
+from suite.evidence import ENVIRONMENT, PREPARATION, REFERENCE_AFTER, SCHEMA, lookup, write_manifest
 from suite.memory import predicted_bytes
 from suite.plan import Plan
 from suite.progress import shown
@@ -43,14 +43,10 @@ class Ready:
     source_sha256: str
 
 
-class Interrupted(KeyboardInterrupt):
-    """The user ended the run; its record is on disk."""
-
-
 def run(ready: Ready, mode: str, result: Path) -> Path:
     """Runs one test and returns its folder. The record says finished, failed or interrupted.
 
-    Raises Interrupted after Ctrl-C.
+    Raises KeyboardInterrupt after Ctrl-C, when the record is on disk.
     """
     # LoadGen paces Server by the hint in accuracy mode too, where the load says nothing.
     hint = ready.hint if mode == "performance" and ready.hint is not None else _idle_hint(ready.scenario)
@@ -61,8 +57,8 @@ def run(ready: Ready, mode: str, result: Path) -> Path:
     try:
         if refused:
             raise refused
-        write_json(folder / "environment.json", environment.environment(ready.serving.device))
-        write_json(folder / "preparation.json", ready.preparation)
+        write_json(folder / ENVIRONMENT, environment.environment(ready.serving.device))
+        write_json(folder / PREPARATION, ready.preparation)
         record.update(_test(ready, mode, hint, settings, folder))
     except KeyboardInterrupt:
         record.update(state="interrupted", reason="The run was interrupted.")
@@ -72,7 +68,7 @@ def run(ready: Ready, mode: str, result: Path) -> Path:
     with launch.undisturbed():
         _close(folder, record)
     if interrupted:
-        raise Interrupted
+        raise KeyboardInterrupt
     return folder
 
 
@@ -210,9 +206,9 @@ def _record(ready: Ready, mode: str, hint: float, settings: dict[str, Any]) -> d
 
 def _close(folder: Path, record: dict[str, Any]) -> None:
     """Writes the record and, last, the manifest: from then on the folder is a run."""
-    store.drop_ballast(folder)
     record["ended_at"] = store.now()
     try:
+        store.drop_ballast(folder)
         store.write_record(folder, record)
         write_manifest(folder)
     except OSError as error:
@@ -226,5 +222,5 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, TandemError):
         return str(error)
     if isinstance(error, OSError):
-        return f"The run could not write its evidence: {error.strerror or error}."
+        return f"A file that the run needs cannot be used: {error.strerror or error}."
     return f"The run met an error of Tandem's own, {type(error).__name__}: {error}."

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
-from common.files import sha256_bytes
+from common.files import tree_digest
+from suite.resources import available_memory, read_text, total_memory, usable_cores
 
 ROOMS = ("suite", "scenarios", "reference_models", "accuracy_scripts", "common")
 ROOT = Path(__file__).parents[1]
@@ -65,14 +65,7 @@ SOURCE_SUFFIXES = {".py", ".toml", ".json"}
 
 def source_digest() -> str:
     """Returns the SHA-256 over our own source files, by path and content."""
-    files = sorted(
-        path
-        for room in ROOMS
-        for path in (ROOT / room).rglob("*")
-        if path.suffix in SOURCE_SUFFIXES and "__pycache__" not in path.parts and path.is_file()
-    )
-    lines = (f"{path.relative_to(ROOT)} {sha256_bytes(path.read_bytes())}\n" for path in files)
-    return sha256_bytes("".join(lines).encode())
+    return tree_digest(ROOT, [ROOT / room for room in ROOMS], SOURCE_SUFFIXES)
 
 
 def refuse_within(folder: str, places: Mapping[str, str]) -> None:
@@ -86,42 +79,15 @@ def refuse_within(folder: str, places: Mapping[str, str]) -> None:
 
 
 @functools.cache
-def packages(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+def packages() -> dict[str, str]:
     """Returns the versions of those packages that are installed."""
     found = {}
-    for name in names:
+    for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found
-
-
-def usable_cores() -> int:
-    """Returns how many CPU cores this process may use: its affinity, cut by the control group's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _control_group("cpu.max").split()
-    if len(quota) == 2 and quota[0] != "max":
-        cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
-    return cores
-
-
-def available_memory() -> int:
-    """Returns how many bytes can be taken now without swapping: the machine's, cut by the control group's limit."""
-    available = _meminfo("MemAvailable")
-    limit = _control_group("memory.max").strip()
-    if limit.isdigit():
-        used = _control_group("memory.current").strip()
-        available = min(available, int(limit) - int(used or 0))
-    return available
-
-
-def peak_memory() -> int:
-    """Returns the most bytes that this process has had resident.
-
-    Not getrusage's figure: that one starts, through fork and exec, from what the parent had.
-    """
-    return _kilobytes("/proc/self/status", "VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def fingerprint(device: str) -> dict[str, Any]:
@@ -133,7 +99,7 @@ def fingerprint(device: str) -> dict[str, Any]:
         "cpu_model": _cpu_model(),
         "device": device,
         "kernel": platform.release(),
-        "memory_bytes": _meminfo("MemTotal"),
+        "memory_bytes": total_memory(),
         "packages": packages(),
         "python": platform.python_version(),
         "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},
@@ -148,7 +114,7 @@ def environment(device: str) -> dict[str, Any]:
         "fingerprint": fingerprint(device),
         "available_memory_bytes": available_memory(),
         "load_average_1min": round(load[0], 2),
-        "frequency_governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
+        "frequency_governor": read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
         "python_build": sys.version,
         "system": platform.platform(),
     }
@@ -156,7 +122,7 @@ def environment(device: str) -> dict[str, Any]:
 
 @functools.cache
 def _cpu_model() -> str:
-    for line in _read("/proc/cpuinfo").splitlines():
+    for line in read_text("/proc/cpuinfo").splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor() or "unknown"
@@ -171,26 +137,3 @@ def _accelerators() -> list[str]:
         answer = subprocess.run(ACCELERATOR_QUERY, capture_output=True, text=True, timeout=QUERY_TIMEOUT_S)
         return [line.strip() for line in answer.stdout.splitlines()] if answer.returncode == 0 else []
     return []
-
-
-def _meminfo(key: str) -> int:
-    return _kilobytes("/proc/meminfo", key) or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _kilobytes(path: str, key: str) -> int:
-    """Returns the bytes that a line `key: number kB` of a file speaks of; 0 where there is none."""
-    for line in _read(path).splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _control_group(name: str) -> str:
-    return _read(f"/sys/fs/cgroup/{name}")
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""

@@ -99,11 +99,18 @@ def check_manifest(folder: Path) -> tuple[str, ...]:
     irregular = {name for name in found if not _regular(folder / name)}
     known = [name for name in found if name in listed and name not in irregular]
     return (
-        *(f"{name}: altered" for name in known if sha256_file(folder / name) != listed[name]),
+        *(fault for name in known if (fault := _altered(folder / name, name, listed[name]))),
         *(f"{name}: {IRREGULAR}" for name in sorted(irregular)),
         *(f"{name}: missing" for name in sorted(set(listed) - set(found))),
         *(f"{name}: not in the manifest" for name in found if name not in listed and name not in irregular),
     )
+
+
+def _altered(path: Path, name: str, listed: Any) -> str | None:
+    try:
+        return None if sha256_file(path) == listed else f"{name}: altered"
+    except OSError as error:
+        return f"{name}: cannot be read ({error.strerror})"
 
 
 def read(folder: Path) -> Evidence:

@@ -1,19 +1,20 @@
 """Carries out a plan: gets it ready, runs its tests, judges them, and tries an invalid one again where asked to."""
 
 import contextlib
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.errors import RunFailed, TandemError
+from common.errors import RunFailed, TandemError, UsageError
 from common.files import write_json
-from scenarios.harness import logs
-from scenarios.harness.logs import headline
-from suite import conduct, environment, evidence, memory, prepare, rules, store
+from scenarios.harness import logs, timeline
+from scenarios.harness.timeline import Timeline
+from suite import conduct, evidence, memory, prepare, resources, rules, store
 from suite.conduct import Ready
 from suite.evidence import Evidence
 from suite.explain import Explanation, explain
+from suite.law.drain import counted
 from suite.plan import Plan
+from suite.progress import say
 from suite.verdict import Verdict, facts_of, judge, judge_single
 
 
@@ -22,7 +23,7 @@ class Outcome:
     """What came of a plan: the evidence of its runs, the verdict on them, and every attempt's figure so far.
 
     `attempts` counts every performance test that was started for the variant in this scenario and profile, those
-    that failed included; `figures` are those of the valid ones.
+    that failed included; `figures` are those of the valid ones, none in Server, where each is of a load of its own.
     """
 
     ready: Ready
@@ -40,6 +41,7 @@ class Outcome:
 
 def execute(plan: Plan) -> Outcome:
     """Returns the outcome; raises UsageError, RunFailed (its record is on disk) or KeyboardInterrupt (likewise)."""
+    store.check_results(Path(plan.results_dir))
     ready = prepare.ready(plan)
     runs: list[Evidence] = []
     explanations: tuple[Explanation, ...] = ()
@@ -57,18 +59,27 @@ def execute(plan: Plan) -> Outcome:
 
 def _performance(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...]]:
     """Returns the last performance run, after as many tries as were asked for, and why it is not valid if it is not."""
-    retries = ready.plan.retries
-    while True:
-        assert ready.hint is not None
-        memory.check(ready.scenario, ready.rules, ready.hint, environment.available_memory())
+    _check_memory(ready)
+    for left in range(ready.plan.retries, -1, -1):
         run = _run(ready, "performance", _new_result(ready))
         explanations = explain(run)
         changed = next((one.retry for one in explanations if one.retry), None)
-        if not retries or changed is None:
-            return ready, run, explanations
-        retries -= 1
-        sys.stderr.write(f"invalid: {explanations[0].advice} Trying again so.\n")
-        ready = replace(ready, hint=changed, hint_source="retry")
+        if not left or changed is None:
+            break
+        again = replace(ready, hint=changed, hint_source="retry")
+        try:
+            _check_memory(again)
+        except UsageError as error:
+            say(f"invalid, and not tried again with what was advised: {error}")
+            break
+        say(f"invalid: {explanations[0].advice} Trying again with that load.")
+        ready = again
+    return ready, run, explanations
+
+
+def _check_memory(ready: Ready) -> None:
+    assert ready.hint is not None
+    memory.check(ready.scenario, ready.rules, ready.hint, resources.available_memory(), ready.plan.profile)
 
 
 def _new_result(ready: Ready) -> Path:
@@ -96,13 +107,14 @@ def _attempts(ready: Ready) -> tuple[int, tuple[float, ...]]:
     plan = ready.plan
     found = store.attempts(Path(plan.results_dir), plan.workload, ready.variant.id, plan.scenario, plan.profile)
     figures = []
-    for folder, record in found:
+    for folder, record in found if plan.scenario != "server" else ():
         if record.get("state") != "finished":
             continue
         with contextlib.suppress(TandemError):
             result = logs.read(folder)
-            if result.validity == "VALID":
-                figures.append(headline(result).value)
+            figure = counted(plan.scenario, result, Timeline.load(folder / timeline.FILE))
+            if result.validity == "VALID" and figure is not None:
+                figures.append(figure.value)
     return len(found), tuple(figures)
 
 

@@ -49,7 +49,8 @@ def explain(run: Evidence) -> tuple[Explanation, ...]:
 def _errors(result: RunResult) -> Iterator[Explanation]:
     other = [error for error in result.errors if RAN_OUT not in error]
     if other:
-        advice = f"LoadGen met {len(other)} errors: an answer came twice, or a setting is wrong; see the detail log."
+        errors = f"{len(other)} error{'' if len(other) == 1 else 's'}"
+        advice = f"LoadGen met {errors}: an answer came twice, or a setting is wrong; see the detail log."
         yield Explanation("no errors", other[0], advice, None)
 
 
@@ -118,7 +119,7 @@ def _few(run: Evidence, result: RunResult) -> Iterator[Explanation]:
         yield _less_load("early stopping", line, result)
         return
     least = early_stopping.min_queries(percentile, over)
-    advice = f"{queries} queries are too few to show the {percentile:.0%} percentile: at least {least} are needed"
+    advice = f"{queries} queries are too few to show the {100 * percentile:g}th percentile: at least {least} are needed"
     duration_s = (result.number("effective_min_duration_ms") or 0) / 1000
     if run.scenario == "server" and duration_s:
         higher = math.ceil(MORE_LOAD * least / duration_s)

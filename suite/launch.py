@@ -22,15 +22,19 @@ from common.errors import RunFailed, TandemError, UsageError
 GRACE_AFTER_FAULT_S = 3.0
 GRACE_AFTER_SIGNAL_S = 2.0
 
+# A phase that counts nothing, since it loads or compiles, may be silent so many times as long as one that does.
+SILENT_FACTOR = 10
+
 # How long a process may take to go once it has said all it had to.
 GRACE_AT_END_S = 10.0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a child is; `fault` is the first thing that went wrong in it."""
+    """How far a child is; a `silent` phase counts nothing, and `fault` is the first thing that went wrong."""
 
     phase: str
+    silent: bool
     issued: int
     completed: int
     expected: int
@@ -44,7 +48,7 @@ def call(task: str, job: dict[str, Any], *, log: Path, stall_timeout_s: float, w
     """Returns what the child answers to `job`; its stderr goes to `log`.
 
     Raises UsageError where the child refuses, RunFailed where it fails, dies, or makes no progress for
-    `stall_timeout_s`. Whatever happens, no child is left behind.
+    `stall_timeout_s` (SILENT_FACTOR times that in a silent phase). Whatever happens, no child is left behind.
     """
     read_end, write_end = os.pipe()
     with open(read_end, "rb", buffering=0) as pipe, log.open("ab") as errors:
@@ -72,13 +76,12 @@ def call(task: str, job: dict[str, Any], *, log: Path, stall_timeout_s: float, w
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Holds back what would interrupt while something short must be done to its end."""
-    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    """Holds back what would interrupt while something short must be done to its end; it interrupts then."""
+    kept = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
         yield
     finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
 
 
 class _ChildDied(Exception):
@@ -111,8 +114,9 @@ def _attend(
                 fault_since = moment
         if last and last.fault and fault_since and moment - fault_since > GRACE_AFTER_FAULT_S:
             raise RunFailed(f"{last.fault}.")
-        if moment - changed > stall_timeout_s:
-            raise RunFailed(_stalled(last, stall_timeout_s))
+        bound_s = stall_timeout_s * (SILENT_FACTOR if last and last.silent else 1)
+        if moment - changed > bound_s:
+            raise RunFailed(_stalled(last, bound_s))
     raise _ChildDied
 
 
@@ -140,15 +144,11 @@ def _error(sentence: str, exit_code: int) -> TandemError:
     return UsageError(sentence) if exit_code == UsageError.exit_code else RunFailed(sentence)
 
 
-def _stalled(last: Progress | None, stall_timeout_s: float) -> str:
-    where = (
-        f"while {last.phase}, with {last.completed:,} of {last.issued:,} issued samples completed"
-        if last
-        else "at once"
-    )
-    return (
-        f"The run made no progress for {stall_timeout_s:.3g} s {where}; it was ended (--stall-timeout sets the bound)."
-    )
+def _stalled(last: Progress | None, bound_s: float) -> str:
+    where = f"while {last.phase}" if last else "after it was started"
+    if last and last.issued:
+        where += f", with {last.completed:,} of {last.issued:,} issued samples completed"
+    return f"The run made no progress for {bound_s:.3g} s {where}; it was ended (--stall-timeout sets the bound)."
 
 
 def _obituary(child: "subprocess.Popen[bytes]", log: Path) -> str:

@@ -1,11 +1,12 @@
 """Lists what there is, and what can run here, and why not."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from common.errors import TandemError, UsageError
+from common.files import canonical_json
+from reference_models.base import Workload
 from scenarios.base import Scenario
 from suite import plugins, prepare, rules
 
@@ -24,7 +25,7 @@ def listing(as_json: bool, data_dir: Callable[[str], str]) -> str:
         "scenarios": [_scenario(name) for name in plugins.names("scenarios")],
         "profiles": [_profile(name) for name in rules.names()],
     }
-    return json.dumps(found, indent=2, sort_keys=True) if as_json else _text(found)
+    return canonical_json(found).rstrip() if as_json else _text(found)
 
 
 def _first_line(module: Any) -> str:
@@ -32,13 +33,17 @@ def _first_line(module: Any) -> str:
 
 
 def _workload(name: str, data_dir: Callable[[str], str]) -> dict[str, Any]:
-    workload = plugins.workload(name)
     try:
+        workload = plugins.workload(name)
         workload.open_dataset(Path(data_dir(workload.dataset_name)))
+        about = _quality(workload)
     except UsageError as error:
         return {"name": name, "about": str(error), "runs_here": False}
-    about = f"{workload.dataset_name}, {workload.metric} {workload.quality:.2f} %, target {workload.target:.2f} %"
     return {"name": name, "about": about, "runs_here": True}
+
+
+def _quality(workload: Workload) -> str:
+    return f"{workload.dataset_name}, {workload.metric} {workload.quality:.2f} %, target {workload.target:.2f} %"
 
 
 def _backend(name: str) -> dict[str, Any]:

@@ -14,6 +14,10 @@ PER_ISSUED_SAMPLE: Final = 12
 # Where one query holds all samples: their ids and indices exist as Python lists at once.
 PER_LISTED_SAMPLE: Final = 122
 
+# Of samples or queries a second, or milliseconds a query: LoadGen overflows without a word far beyond.
+LEAST_HINT: Final = 1e-6
+MOST_HINT: Final = 1e9
+
 # The rest is for the model, the samples and the machine.
 USABLE_SHARE: Final = 0.8
 
@@ -27,23 +31,27 @@ def predicted_bytes(generated: Generated) -> int:
     return waiting + PER_ISSUED_QUERY * issued_queries + PER_ISSUED_SAMPLE * generated.expected_samples
 
 
-def check(scenario: Scenario, rules: LoadRules, hint: float, available_bytes: int) -> None:
+def check(scenario: Scenario, rules: LoadRules, hint: float, available_bytes: int, profile: str) -> None:
     """Raises UsageError for a performance run that does not fit, with the settings that would."""
     needed = predicted_bytes(scenario.generated(rules, hint))
     room = int(USABLE_SHARE * available_bytes)
     if needed <= room:
         return
+    ways = [_fitting(scenario, rules, hint, room)] + ["--profile quick"] * (profile != "quick")
+    offered = [way for way in ways if way]
     raise UsageError(
         f"The run needs about {needed / 1e9:.1f} GB for LoadGen's queries, and {room / 1e9:.1f} GB can be used. "
-        f"It would fit with {_fitting(scenario, rules, hint, room)}, or with --profile quick."
+        + (f"It would fit with {', or with '.join(offered)}." if offered else "No load would fit; free some memory.")
     )
 
 
 def _fitting(scenario: Scenario, rules: LoadRules, hint: float, room: int) -> str:
-    """Returns the flag with the load nearest to `hint` that fits."""
+    """Returns the flag with the load nearest to `hint` that fits, nothing where even the least number does not."""
     streams = scenario.HINT_UNIT == "ns"
-    factor = 2.0 if streams else 0.5
-    while predicted_bytes(scenario.generated(rules, hint)) > room and 1e-6 < hint < 1e15:
+    factor, unit = (2.0, 1e6) if streams else (0.5, 1.0)
+    while LEAST_HINT * unit < hint < MOST_HINT * unit:
+        if predicted_bytes(scenario.generated(rules, hint)) <= room:
+            return f"--expected-latency-ms {hint / 1e6:g}" if streams else f"--target-qps {hint:g}"
         # What is shown must itself fit, so it is rounded before it is tried.
         hint = float(f"{hint * factor:.3g}")
-    return f"--expected-latency-ms {hint / 1e6:g}" if streams else f"--target-qps {hint:g}"
+    return ""

@@ -9,11 +9,10 @@ from common.errors import UsageError
 from common.names import normal, unknown
 from scenarios.harness.sut import MAX_BATCH
 from suite import environment, plugins, recipes, rules, user_conf
+from suite.memory import LEAST_HINT, MOST_HINT
 from suite.variant import Requested
 
 MODES = ("performance", "accuracy", "submission")
-# Of samples or queries a second, or milliseconds a query: LoadGen overflows without a word far beyond.
-LEAST_HINT, MOST_HINT = 1e-6, 1e9
 
 
 @dataclass(frozen=True)
@@ -167,10 +166,15 @@ def _check_use(asked: Asked, scenario: str, mode: str) -> None:
         ("--sessions", asked.sessions is not None and streams, "queries come one at a time, to one session"),
         ("--max-wait-us", asked.max_wait_us is not None and scenario != "server", "it is for batches in Server"),
         ("--save-outputs", asked.save_outputs and mode == "performance", "it is for accuracy runs"),
+        ("--max-batch", scenario == "single-stream" and (asked.batch or 1) > 1, "queries are of one sample"),
+        ("--target-qps", asked.target_qps is not None and mode == "accuracy", "an accuracy run has no load"),
+        ("--expected-latency-ms", asked.expected_latency_ms is not None and mode == "accuracy", "it has no load"),
+        ("--coalesce-queries", bool(asked.coalesce_queries) and mode == "accuracy", "an accuracy run has no load"),
+        ("--retry", asked.retries is not None and mode == "accuracy", "it is for performance runs"),
     )
     for flag, unused, reason in idle:
         if unused:
-            raise UsageError(f"{flag} says nothing here ({scenario}, {mode}): {reason}.")
+            raise UsageError(f"{flag} has no effect here ({scenario}, {mode}): {reason}.")
 
 
 def _check_numbers(asked: Asked) -> None:
@@ -200,7 +204,7 @@ def _hint(asked: Asked, scenario: str, conf: user_conf.UserConf) -> Hint:
     )
     if wrong is not None:
         right = "--expected-latency-ms" if streams else "--target-qps"
-        raise UsageError(f"{flag} says nothing in the {scenario} scenario, whose load hint is {right}.")
+        raise UsageError(f"{flag} has no effect in the {scenario} scenario, whose load hint is {right}.")
     if streams:
         for value, source in ((asked.expected_latency_ms, "flag"), (conf.expected_latency_ms, "user.conf")):
             if value is not None:
@@ -228,7 +232,7 @@ def _retries(asked: Asked, hint: Hint) -> int:
 def _coalescing(asked: Asked, scenario: str, conf: user_conf.UserConf) -> tuple[bool, str]:
     if asked.coalesce_queries is not None:
         if asked.coalesce_queries and scenario != "server":
-            raise UsageError(f"--coalesce-queries says nothing in the {scenario} scenario; it is Server's.")
+            raise UsageError(f"--coalesce-queries has no effect in the {scenario} scenario; it is Server's.")
         return asked.coalesce_queries, "flag"
     if conf.coalesce_queries is not None:
         return conf.coalesce_queries, "user.conf"

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from common import names as spelling
 from common.errors import UsageError
-from common.files import digest_of, sha256_file
+from common.files import tree_digest
 from reference_models.base import Workload
 from scenarios.base import Backend
 
@@ -113,8 +113,7 @@ def source_of(name: str) -> str | None:
     folder = _folder(name)
     if folder is None:
         return None
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SOURCE_SUFFIXES and path.is_file())
-    return digest_of([[str(path.relative_to(folder)), sha256_file(path)] for path in files])
+    return tree_digest(folder, [folder], SOURCE_SUFFIXES)
 
 
 def _import_foreign(name: str) -> ModuleType:

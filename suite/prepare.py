@@ -5,20 +5,23 @@ What was found once for a variant on this machine is kept, under a key of everyt
 
 import contextlib
 import json
-import sys
+import os
+import secrets
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from common.errors import RunFailed
 from common.files import digest_of, write_json
+from common.names import unknown
 from reference_models.base import Model, Workload
 from scenarios.base import LoadRules, Scenario
 from suite import artifacts, environment, launch, plugins, recipes, rules, store
 from suite.conduct import Ready
 from suite.plan import Plan
 from suite.plugins import BackendDescription
-from suite.progress import shown
+from suite.progress import say, shown
 from suite.search import Terms
 from suite.subject import describe
 from suite.variant import Serving, Variant
@@ -37,6 +40,9 @@ def ready(plan: Plan) -> Ready:
     load_rules = profile.load_rules(plan.scenario, workload.dataset_name)
     dataset = workload.open_dataset(Path(plan.data_dir))
     backend = _backend(plan)
+    # What the backend cannot have is refused before anything takes long.
+    recipes.check(plan.recipe, backend, plan.options)
+    _check_device(plan)
     variant = recipes.fold(
         plan.recipe,
         workload=plan.workload,
@@ -86,6 +92,15 @@ def _backend(plan: Plan) -> BackendDescription:
     return backend
 
 
+def _check_device(plan: Plan) -> None:
+    """Raises UsageError where the device that was asked for cannot be used here."""
+    if plan.requested.device == "auto":
+        return
+    usable = call("devices", {"backend": plan.backend}, plan.stall_timeout_s, "getting ready")["devices"]
+    if plan.requested.device not in usable:
+        raise unknown(f"device of the backend {plan.backend} here,", plan.requested.device, usable)
+
+
 def _terms(plan: Plan, scenario: Scenario, load_rules: LoadRules, profile: rules.Rules) -> Terms:
     return Terms(
         scenario=plan.scenario,
@@ -117,6 +132,7 @@ def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms,
         "terms": asdict(terms),
         "requested": asdict(plan.requested),
         "known": begun,
+        "seed": secrets.randbits(63),
         # How fast the streams are decides too how many of their answers LoadGen is told to log.
         "wants_hint": (plan.hint.value is None or terms.inline) and "performance" in plan.modes,
     }
@@ -134,10 +150,24 @@ def _compared(plan: Plan, variant: Variant, subject: dict[str, Any]) -> Any:
 
 
 def call(task: str, job: dict[str, Any], stall_timeout_s: float, title: str, *, quiet: bool = False) -> Any:
-    """Runs a task of preparation, shown under `title`; its stderr is kept only as long as it takes."""
+    """Runs a task of preparation, shown under `title`; its stderr is kept only where it fails."""
     display = contextlib.nullcontext(lambda progress: None) if quiet else shown(title)
-    with tempfile.TemporaryDirectory(prefix="tandem-") as folder, display as watch:
-        return launch.call(task, job, log=Path(folder) / "log", stall_timeout_s=stall_timeout_s, watch=watch)
+    descriptor, name = tempfile.mkstemp(prefix="tandem-", suffix=".log")
+    os.close(descriptor)
+    log = Path(name)
+    try:
+        with display as watch:
+            answer = launch.call(task, job, log=log, stall_timeout_s=stall_timeout_s, watch=watch)
+    except RunFailed as error:
+        if log.stat().st_size:
+            raise RunFailed(f"{error} What it wrote is in {log}") from error
+        log.unlink()
+        raise
+    except BaseException:
+        log.unlink(missing_ok=True)
+        raise
+    log.unlink()
+    return answer
 
 
 def _keep(path: Path, findings: dict[str, Any]) -> None:
@@ -145,16 +175,16 @@ def _keep(path: Path, findings: dict[str, Any]) -> None:
     try:
         write_json(path, {"findings": findings, "sha256": digest_of(findings)})
     except OSError as error:
-        sys.stderr.write(
+        say(
             f"warning: the search could not be kept ({error}); the next command searches again, and where it finds "
-            "another serving, its runs are not judged together with these.\n"
+            "another serving, its runs are not judged together with these."
         )
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Returns what was kept, or nothing where it is missing or damaged: it is found again then."""
     with contextlib.suppress(OSError, ValueError, RecursionError, TypeError, KeyError):
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
         findings: dict[str, Any] = value["findings"]
         if value["sha256"] == digest_of(findings):
             return findings

@@ -7,6 +7,12 @@ from collections.abc import Iterator
 from suite.launch import Progress, Watcher
 
 
+def say(line: str) -> None:
+    """Writes a line to stderr; whether anybody can read it must not decide a run."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def shown(title: str) -> Iterator[Watcher]:
     """Yields a watcher that shows the progress of one task."""
@@ -23,7 +29,7 @@ def _lines(title: str) -> Watcher:
     def watch(progress: Progress) -> None:
         if progress.phase != "starting" and (not said or said[-1] != progress.phase):
             said.append(progress.phase)
-            sys.stderr.write(f"{title}: {progress.phase}\n")
+            say(f"{title}: {progress.phase}")
 
     return watch
 
@@ -43,23 +49,30 @@ def _bar(title: str) -> Iterator[Watcher]:
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None, state="")
-        started: list[float] = []
+        pace = _Pace()
 
         def watch(progress: Progress) -> None:
-            if progress.completed and not started:
-                started.append(bar.get_time())
-            state = _state(progress, bar.get_time() - started[0] if started else 0.0)
-            bar.update(
-                task, total=progress.expected or None, completed=min(progress.completed, progress.expected), state=state
-            )
+            done, state = min(progress.completed, progress.expected), pace.state(progress, bar.get_time())
+            bar.update(task, total=progress.expected or None, completed=done, state=state)
 
         yield watch
 
 
-def _state(progress: Progress, seconds: float) -> str:
-    """Returns samples done, rate and time left, or the phase where nothing is counted yet."""
-    if not progress.completed or seconds <= 0:
-        return progress.phase
-    rate = progress.completed / seconds
-    left = max(0.0, (progress.expected - progress.completed) / rate)
-    return f"{progress.completed:,} samples, {rate:,.0f}/s, {left:.0f} s left"
+class _Pace:
+    """How fast samples are completed, since the first ones of a phase were."""
+
+    def __init__(self) -> None:
+        self._phase, self._completed, self._since = "", 0, 0.0
+
+    def state(self, progress: Progress, moment: float) -> str:
+        """Returns the phase, and, where samples are counted, how many, at what rate, and the time that is left."""
+        if progress.phase != self._phase or progress.completed < self._completed or not self._completed:
+            self._phase, self._completed, self._since = progress.phase, progress.completed, moment
+        count, seconds = progress.completed - self._completed, moment - self._since
+        if not count or seconds <= 0:
+            return progress.phase
+        rate = count / seconds
+        said = f"{progress.phase}: {progress.completed:,} samples, {rate:,.0f}/s"
+        if not progress.expected:
+            return said
+        return f"{said}, {max(0.0, (progress.expected - progress.completed) / rate):.0f} s left"

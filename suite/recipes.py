@@ -27,8 +27,12 @@ class Optimization(Protocol):
     MAIN: str
     PARAMETERS: Mapping[str, tuple[str, ...]]
 
+    def check(self, backend: BackendDescription, parameters: Mapping[str, str]) -> None:
+        """Raises UsageError where the backend cannot have this optimization."""
+        ...
+
     def apply(self, variant: Variant, backend: BackendDescription, parameters: Mapping[str, str]) -> Variant:
-        """Returns the variant with this optimization; raises UsageError where the backend cannot have it."""
+        """Returns the variant with this optimization, on a backend that can have it."""
         ...
 
 
@@ -72,16 +76,24 @@ def fold(
         plugin_sha256=backend.plugin_sha256,
         not_eligible_because=None if backend.eligible else f"the backend '{backend.name}' runs no real model",
     )
+    check(recipe, backend, options or {})
     for step in steps:
         variant = _optimization(step.name).apply(variant, backend, step.parameters)
     return replace(variant, options=runtime_options(backend, variant.options))
+
+
+def check(recipe: str, backend: BackendDescription, options: Mapping[str, str]) -> None:
+    """Raises UsageError for runtime options, or a recipe's steps, that a backend cannot have."""
+    runtime_options(backend, options)
+    for step in parse(recipe):
+        _optimization(step.name).check(backend, step.parameters)
 
 
 def runtime_options(backend: BackendDescription, given: Mapping[str, str]) -> dict[str, str]:
     """Returns a value for each of a backend's options, its default where none is given; raises UsageError."""
     for option, value in given.items():
         if option not in backend.options:
-            raise spelling.unknown(f"option of the backend {backend.name}:", option, backend.options)
+            raise spelling.unknown(f"option of the backend {backend.name},", option, backend.options)
         _check_value(f"option {option} of the backend {backend.name}", value, backend.options[option])
     return {
         option: given.get(option, str(allowed) if isinstance(allowed, int) else allowed[0])

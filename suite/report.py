@@ -5,7 +5,6 @@ from typing import Any
 
 from common.errors import TandemError
 from common.files import canonical_json
-from suite.environment import usable_cores
 from suite.execute import Outcome
 from suite.law import complete
 from suite.law.drain import Counted
@@ -43,7 +42,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
 def _lines(outcome: Outcome) -> list[str]:
     plan, ready, serving = outcome.ready.plan, outcome.ready, outcome.ready.serving
     facts = [row for row in (_speed(outcome), _load(outcome), _accuracy(outcome), _attempts(outcome)) if row]
-    width = max(len(name) for name, _ in facts)
+    width = max((len(name) for name, _ in facts), default=0)
     return [
         f"{plan.workload} on {plan.backend} {ready.backend_version} ({serving.device}), {plan.scenario}, "
         f"{plan.profile} profile",
@@ -64,7 +63,8 @@ def _lines(outcome: Outcome) -> list[str]:
 def _made(outcome: Outcome) -> str:
     """Returns what the variant is; of what a stranger's backend makes of the reference only the backend knows."""
     plan = outcome.ready.plan
-    return plan.recipe or ("reference as that backend runs it" if is_foreign(plan.backend) else "fp32 reference")
+    made = plan.recipe or ("reference as that backend runs it" if is_foreign(plan.backend) else "fp32 reference")
+    return f"{made} ({', '.join(f'{name}={value}' for name, value in plan.options.items())})" if plan.options else made
 
 
 def _count(number: int, noun: str) -> str:
@@ -97,10 +97,10 @@ def _load(outcome: Outcome) -> tuple[str, str] | None:
     if ready.plan.scenario != "server" or outcome.runs[0].mode != "performance":
         return None
     ours = ready.hint_source in ("measured", "retry")
-    said = "load held, not the peak; --target-qps asks for more" if ours else f"from {ready.hint_source}"
-    percentile = ready.rules.target_latency_percentile or 0.0
-    limit = f"within {ready.rules.target_latency_ms:g} ms at p{100 * percentile:g}"
-    return "load", f"{ready.hint:,.1f} queries/s {limit}  ({said})"
+    held = outcome.runs[0].result is not None and outcome.runs[0].result.validity == "VALID"
+    who = "load held, not the peak: --target-qps asks for another" if ours else f"from {ready.hint_source}"
+    limit = f"{ready.rules.target_latency_ms:g} ms at p{100 * (ready.rules.target_latency_percentile or 0.0):g}"
+    return "load", f"{ready.hint:,.1f} queries/s, {'held within' if held else 'not held within'} {limit}  ({who})"
 
 
 def _metrics(outcome: Outcome) -> dict[str, Any] | None:
@@ -115,11 +115,13 @@ def _metrics(outcome: Outcome) -> dict[str, Any] | None:
 
 def _accuracy(outcome: Outcome) -> tuple[str, str] | None:
     metrics, workload = _metrics(outcome), outcome.ready.workload
-    if metrics is None:
+    if outcome.runs[-1].mode != "accuracy":
         return None
-    interval = f"95 % interval {metrics['low_95']:.2f} to {metrics['high_95']:.2f}" if "low_95" in metrics else ""
-    reference = f"target {workload.target:.2f}: {workload.target_factor:.0%} of the fp32 reference"
-    return "accuracy", f"{metrics[workload.metric]:.2f} % {workload.metric}  ({interval}; {reference})"
+    if metrics is None:
+        return "accuracy", "cannot be computed from this log"
+    parts = [f"95 % interval {metrics['low_95']:.2f} to {metrics['high_95']:.2f}"] if "low_95" in metrics else []
+    parts.append(f"target {workload.target:.2f}: {100 * workload.target_factor:g} % of the fp32 reference")
+    return "accuracy", f"{metrics[workload.metric]:.2f} % {workload.metric}  ({'; '.join(parts)})"
 
 
 def _attempts(outcome: Outcome) -> tuple[str, str] | None:
@@ -130,14 +132,16 @@ def _attempts(outcome: Outcome) -> tuple[str, str] | None:
         unit = outcome.verdict.counted.unit
         best = min(outcome.figures) if unit == LATENCY_UNIT else max(outcome.figures)
         middle = statistics.median(outcome.figures)
-        text += f"  (best {_figure(best, unit)}, median {_figure(middle, unit)}: {best / middle:.2f} of it)"
+        valid = f"{len(outcome.figures)} valid: " if len(outcome.figures) < outcome.attempts else ""
+        text += f"  ({valid}best {_figure(best, unit)}, {best / middle:.2f} times the median, {_figure(middle, unit)})"
     return "attempts", text
 
 
 def _searched(outcome: Outcome) -> list[str]:
     """Returns a note where batch, sessions and threads were searched while the machine had other work."""
-    load, cores = outcome.ready.preparation.get("load_average_1min", 0.0), usable_cores()
-    if load <= cores:
+    asked, found = outcome.ready.plan.requested, outcome.ready.preparation
+    load, cores = found.get("load_average_1min", 0.0), found["fingerprint"]["cores"]
+    if load <= cores or None not in (asked.batch, asked.sessions, asked.threads):
         return []
     return [
         f"  note  batch, sessions and threads were searched on a busy machine (load average {load:g} on {cores} "
@@ -149,6 +153,6 @@ def _why(outcome: Outcome) -> list[str]:
     """Returns, for an invalid run, each rule it broke, the log's line that shows it, and what to change."""
     lines = []
     for one in outcome.explanations:
-        lines += ["", f"  invalid by its {one.rule}: {one.advice}"]
+        lines += ["", f"  invalid because of its {one.rule}: {one.advice}"]
         lines += [f"    {one.line}"] if one.line else []
     return lines

@@ -13,7 +13,6 @@ from typing import Any
 
 from absl import flags
 
-from common.errors import UsageError
 from common.flags import new_flags, run
 from suite import places
 from suite.plan import Asked, resolve
@@ -32,8 +31,13 @@ _flag(flags.DEFINE_string, "mode", "submission", "performance, accuracy, or subm
 _flag(flags.DEFINE_string, "profile", "quick", "quick: seconds, never submittable; official: the round's rules")
 _flag(flags.DEFINE_string, "optimize", "", "recipe of optimizations, as in fuse:compile; empty is the reference")
 _flag(flags.DEFINE_string, "backend_options", "", "runtime options of the backend: name=value,name=value")
-_flag(flags.DEFINE_float, "target_qps", None, "load hint of server and offline (default: measured)")
-_flag(flags.DEFINE_float, "expected_latency_ms", None, "load hint of the streams (default: measured)")
+_flag(
+    flags.DEFINE_float,
+    "target_qps",
+    None,
+    "server: queries/s to hold; offline: samples/s expected (default: measured)",
+)
+_flag(flags.DEFINE_float, "expected_latency_ms", None, "streams: expected latency of a query (default: measured)")
 _flag(flags.DEFINE_bool, "coalesce_queries", None, "server: queries already due come in one call")
 _flag(flags.DEFINE_string, "user_conf", "", "LoadGen's user.conf: load hints and coalescing; flags come first")
 _flag(flags.DEFINE_integer, "max_batch", None, "largest batch (default: searched)")
@@ -42,9 +46,14 @@ _flag(flags.DEFINE_integer, "sessions", None, "sessions side by side (default: s
 _flag(flags.DEFINE_integer, "threads", None, "CPU threads of a session (default: searched)")
 _flag(flags.DEFINE_string, "device", "auto", "auto, cpu or cuda")
 _flag(
-    flags.DEFINE_bool, "search_again", False, "search batch, sessions and threads anew, not as kept from an earlier run"
+    flags.DEFINE_bool, "search_again", False, "search batch, sessions and threads again instead of using what was kept"
 )
-_flag(flags.DEFINE_integer, "retry", None, "times an invalid run is tried again as advised (default: 1 if we measured)")
+_flag(
+    flags.DEFINE_integer,
+    "retry",
+    None,
+    "tries after an invalid run, as advised (default: 1 where the load was measured)",
+)
 _flag(flags.DEFINE_float, "stall_timeout", 60.0, "seconds without progress after which a run is ended")
 _flag(flags.DEFINE_bool, "save_outputs", False, "keep the raw outputs of an accuracy run beside its log")
 _flag(flags.DEFINE_string, "data_dir", "", "folder of the dataset's files (default: $TANDEM_DATA, else the cache)")
@@ -65,14 +74,11 @@ def main(arguments: list[str]) -> int:
 
         print(listing(FLAGS.json, _data_dir(_cache())))
         return 0
-    try:
-        plan = resolve(_asked())
-        from suite.execute import execute
-        from suite.report import report
+    plan = resolve(_asked())
+    from suite.execute import execute
+    from suite.report import report
 
-        outcome = execute(plan)
-    except OSError as error:
-        raise UsageError(f"A file or folder that is needed cannot be used: {error}.") from error
+    outcome = execute(plan)
     print(report(outcome, as_json=FLAGS.json))
     return outcome.exit_code
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scenarios.base import Session
-from suite.environment import usable_cores
 from suite.probes import speed
+from suite.resources import usable_cores
 from suite.subject import Subject
 from suite.variant import Requested, Serving
 
@@ -85,7 +85,7 @@ def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
 
 
 def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
-    """Returns (sessions, threads) to try: one thread each, or one session with all."""
+    """Returns (sessions, threads) to try: one thread each, one session with all, and the powers of two between."""
     cores = usable_cores()
     if terms.inline:
         return [(1, threads) for threads in ([requested.threads] if requested.threads else sorted({1, cores}))]
@@ -93,7 +93,8 @@ def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
         return [(requested.sessions, requested.threads or max(1, cores // requested.sessions))]
     if requested.threads:
         return [(max(1, cores // requested.threads), requested.threads)]
-    return sorted({(cores, 1), (1, cores)})
+    shares = {cores, *(2**power for power in range(cores.bit_length()))}
+    return sorted((cores // threads, threads) for threads in shares)
 
 
 def _batches(requested: Requested, terms: Terms) -> Sequence[int]:
@@ -127,9 +128,9 @@ def _load_held(
 ) -> dict[str, float]:
     """Returns the load asked for, or as much less as keeps the latency of a probe well within the limit."""
     assert terms.target_latency_ms is not None
-    for _ in range(SERVER_CUTS):
+    for cuts in range(SERVER_CUTS + 1):
         latency_ms = speed.arrival_latency(subject, sessions, serving.batch, load, SERVER_PROBE_S) * 1000
-        if latency_ms <= SERVER_LATENCY_SHARE * terms.target_latency_ms:
+        if latency_ms <= SERVER_LATENCY_SHARE * terms.target_latency_ms or cuts == SERVER_CUTS:
             break
         load *= SERVER_CUT
     return {"value": load, "probed_p99_ms": latency_ms}

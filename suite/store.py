@@ -3,13 +3,13 @@
 import contextlib
 import datetime
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
 from common.files import canonical_json, write_atomically
-
-RECORD = "run.json"
+from suite.evidence import RECORD
 
 # Written when a run starts and deleted before its record is, so that a full disk still takes the record.
 BALLAST = ".ballast"
@@ -21,6 +21,23 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def check_results(results: Path) -> None:
+    """Makes the folder of all results; raises UsageError where it cannot be made or written."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        raise _unwritable(results, error) from error
+
+
+def _unwritable(results: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"The results directory {results} cannot be written ({error.strerror or error}). "
+        "Give another with --results-dir."
+    )
+
+
 def new_result(results: Path, workload: str, variant: str, scenario: str) -> Path:
     """Returns a fresh folder for one result; raises UsageError where it cannot be made."""
     parent = results / workload / variant / scenario
@@ -28,10 +45,7 @@ def new_result(results: Path, workload: str, variant: str, scenario: str) -> Pat
         parent.mkdir(parents=True, exist_ok=True)
         return _fresh(parent)
     except OSError as error:
-        raise UsageError(
-            f"The results directory {results} cannot be written ({error.strerror or error}). "
-            "Give another with --results-dir."
-        ) from error
+        raise _unwritable(results, error) from error
 
 
 def _fresh(parent: Path) -> Path:
@@ -78,7 +92,7 @@ def attempts(
 
 def _record(folder: Path) -> dict[str, Any]:
     try:
-        value = json.loads((folder / RECORD).read_text())
+        value = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from common.files import sha256_file
+from common.names import unknown
 from reference_models.base import Dataset, Model, Workload
 from scenarios.base import Backend, Session
 from suite import plugins
@@ -54,7 +55,7 @@ class Subject:
         if requested == "auto":
             return usable[0]
         if requested not in usable:
-            raise UsageError(f"The device '{requested}' cannot be used here. Usable: {', '.join(usable)}.")
+            raise unknown("device here,", requested, usable)
         return requested
 
     def load(self, serving: Serving) -> list[Session]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UsageError
-from common.names import nearest
+from common.names import nearest, normal
+from suite import plugins
 
 SCENARIOS = {
     "SingleStream": "single-stream",
@@ -97,7 +98,7 @@ def read(path: Path, workload: str, scenario: str) -> UserConf:
     chosen = {
         line.key: line.value
         for line in sorted(lines, key=_Line.rank)
-        if line.model in ("*", workload) and line.scenario in ("*", scenario) and (scenario, line.key) in TAKEN
+        if line.model in ("*", normal(workload)) and line.scenario in ("*", scenario) and (scenario, line.key) in TAKEN
     }
     coalesce = chosen.get("coalesce_queries")
     return UserConf(
@@ -123,7 +124,8 @@ def _parse(path: Path, number: int, line: str) -> _Line | None:
         )
     model, scenario, key = parts
     _check_name(where, scenario, key)
-    return _Line(number, model, SCENARIOS.get(scenario, "*"), key, _number(where, key, value))
+    _check_model(where, model)
+    return _Line(number, normal(model), SCENARIOS.get(scenario, "*"), key, _number(where, key, value))
 
 
 def _check_name(where: str, scenario: str, key: str) -> None:
@@ -141,6 +143,14 @@ def _check_name(where: str, scenario: str, key: str) -> None:
             f"{where} '{scenario}.{key}' is set by the round's rules; user.conf may set load hints "
             "(Offline and Server: target_qps; the streams: target_latency) and Server.coalesce_queries."
         )
+
+
+def _check_model(where: str, model: str) -> None:
+    """Refuses a model that is nearly one of our workloads; a file may well have lines for others."""
+    known = plugins.names("reference_models")
+    near = nearest(normal(model), known, cutoff=0.8)
+    if near and normal(model) not in known:
+        raise UsageError(f"{where} there is no workload '{model}'. Did you mean '{near}'?")
 
 
 def _number(where: str, key: str, text: str) -> float:

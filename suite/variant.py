@@ -75,15 +75,15 @@ class Variant:
         }
 
 
-def from_record(record: Mapping[str, Any], model_path: Path) -> Variant:
-    """Returns the variant of a record; raises UsageError where the record is incomplete or not that of its id."""
+def check_record(record: Mapping[str, Any]) -> None:
+    """Raises UsageError where a variant's record is incomplete or not that of its id."""
     try:
         model = record["model"]
         variant = Variant(
             workload=record["workload"],
             recipe=record["recipe"],
             backend=record["backend"],
-            model=Model(model["format"], model_path, model["sha256"], tuple(model["chain"])),
+            model=Model(model["format"], Path(), model["sha256"], tuple(model["chain"])),
             options=dict(record["options"]),
             requested=Requested(**record["requested"]),
             eligible=record["eligible"],
@@ -98,4 +98,3 @@ def from_record(record: Mapping[str, Any], model_path: Path) -> Variant:
             f"The record of variant {given} was altered: what it holds is variant {variant.id}. "
             "Use it as the run has written it."
         )
-    return variant

@@ -143,7 +143,7 @@ def judge(
 ) -> Verdict:
     """Returns the verdict on two runs.
 
-    `attempts` are the figures of all attempts at the same, this one included; `judged_by` is the digest of the
+    `attempts` are the figures of all valid attempts at the same, this one included; `judged_by` is the digest of the
     sources that judge, which a caller takes from suite.environment.source_digest.
     """
     pair = Pair(performance, accuracy, profile, facts)
@@ -193,8 +193,8 @@ def _alone(evidence: Evidence, pair: Pair) -> str:
         because = evidence.get("variant", "not_eligible_because") or "its backend runs no model"
         return f"can never count: {str(because).rstrip('.')}"
     if evidence.mode == "accuracy":
-        return "complete; says nothing of a throughput without a performance run"
-    return "valid; counts only beside an accuracy run (--mode submission)"
+        return "complete; no throughput counts without a performance run (--mode submission)"
+    return "valid; counts only together with an accuracy run (--mode submission)"
 
 
 def facts_of(workload: Workload, dataset: Dataset) -> Facts:
@@ -213,14 +213,8 @@ def facts_of(workload: Workload, dataset: Dataset) -> Facts:
 
 
 def facts_for(evidence: Evidence, data_dir: str, environment: Mapping[str, str]) -> Facts:
-    """Returns the facts of the workload that evidence names; raises UsageError for one that the source lacks.
-
-    Evidence may come from anywhere, so a workload from outside the tree, which would have to be imported, is refused.
-    """
-    name = str(evidence.get("workload", "name"))
-    if "." in name:
-        raise UsageError(f"{evidence.folder} is of the workload '{name}', which is none of this source's.")
-    workload = plugins.workload(name)
+    """Returns the facts of the workload that evidence names; raises UsageError for one that the source lacks."""
+    workload = plugins.workload(str(evidence.get("workload", "name")))
     folder = places.data_dir(data_dir, environment, places.cache_dir("", environment), workload.dataset_name)
     return facts_of(workload, workload.open_dataset(folder))
 
@@ -248,8 +242,8 @@ def _notes(pair: Pair, attempts: Sequence[float], judged_by: str) -> list[str]:
         middle = median(attempts)
         spread = (max(attempts) - min(attempts)) / middle if middle else 0.0
         notes.append(
-            f"{len(attempts)} attempts: from {min(attempts):,.1f} to {max(attempts):,.1f}, median {middle:,.1f}; "
-            f"they lie {spread:.0%} apart"
+            f"{len(attempts)} valid attempts: from {min(attempts):,.1f} to {max(attempts):,.1f}, "
+            f"median {middle:,.1f}; their spread is {100 * spread:.0f} % of the median"
         )
     return notes
 
@@ -266,7 +260,7 @@ def _single_notes(evidence: Evidence, profile: Rules, judged_by: str) -> list[st
     if evidence.mode == "performance" and load is not None and cores is not None and load > cores:
         notes.append(
             "the machine was busy when the performance run began: "
-            f"load average {load:.1f} on {cores} cores; repeat it on an idle one"
+            f"load average {load:.1f} on {cores} core{'' if cores == 1 else 's'}; repeat it on an idle one"
         )
     return notes
 
@@ -294,15 +288,25 @@ def _folders(given: list[Path]) -> list[Path]:
     return given
 
 
+def _figure(verdict: Verdict) -> list[str]:
+    """Returns the figure that was judged, in a line of its own."""
+    counted = verdict.counted
+    return [] if counted is None else [f"{counted.label}: {counted.value:,.1f} {counted.unit}", ""]
+
+
 def main(arguments: list[str]) -> int:
     """Prints the verdict on the two runs."""
     performance, accuracy = (read(folder) for folder in _folders([Path(argument) for argument in arguments]))
-    profile, facts = rules_for(performance), facts_for(performance, DATA_DIR.value, os.environ)
+    named = next((run for run in (performance, accuracy) if run.record), None)
+    if named is None:
+        faults = "; ".join([*performance.altered, *performance.problems, *accuracy.altered, *accuracy.problems])
+        raise TandemError(f"Neither run has a record that can be read, so nothing counts: {faults}.")
+    profile, facts = rules_for(named), facts_for(named, DATA_DIR.value, os.environ)
     verdict = judge(performance, accuracy, profile, facts, judged_by=source_digest())
     if JSON.value:
         print(canonical_json(verdict.record()), end="")
     else:
-        print(*verdict.lines(), sep="\n")
+        print(*_figure(verdict), *verdict.lines(), sep="\n")
     return 0 if verdict.counts else 1
 
 

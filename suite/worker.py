@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import RunFailed, TandemError
+from common.errors import RunFailed, TandemError, UsageError
 from common.files import write_json
 from scenarios.base import Session
 from scenarios.harness import timeline
@@ -19,10 +19,11 @@ from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 from suite import plugins
 from suite.channel import Channel
-from suite.environment import peak_memory, source_digest
+from suite.environment import source_digest
 from suite.evidence import PROBE_AFTER, SCHEMA
 from suite.probes import unseen
 from suite.probes.sensitivity import sensitivity
+from suite.resources import peak_memory
 from suite.subject import Subject
 from suite.variant import Requested, Serving
 
@@ -48,9 +49,15 @@ def export(job: dict[str, Any], channel: Channel) -> Any:
     """Makes a workload's artifact in one of the wanted formats, in the cache."""
     from suite import artifacts
 
-    channel.phase("exporting the model")
+    channel.phase("exporting the model", silent=True)
     workload = plugins.workload(job["workload"])
-    artifacts.prepare(workload, tuple(job["formats"]), Path(job["data_dir"]), Path(job["cache_dir"]))
+    cache = Path(job["cache_dir"])
+    try:
+        artifacts.prepare(workload, tuple(job["formats"]), Path(job["data_dir"]), cache)
+    except OSError as error:
+        raise UsageError(
+            f"The model cannot be kept in the cache {cache} ({error.strerror or error}). Give another with --cache-dir."
+        ) from error
     return None
 
 
@@ -62,7 +69,7 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
     subject, terms, findings = Subject.open(job["subject"], channel.beat), Terms(**job["terms"]), dict(job["known"])
     subject.dataset.load(np.arange(subject.dataset.total))
     if "serving" not in findings:
-        channel.phase("finding how to serve it")
+        channel.phase("finding how to serve it", silent=True)
         serving, tried = resolve(subject, Requested(**job["requested"]), terms)
         findings.update(serving=serving.__dict__, probes=tried, load_average_1min=round(os.getloadavg()[0], 2))
     serving = Serving(**findings["serving"])
@@ -70,9 +77,9 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
         if "sensitivity" not in findings:
             # Before anything has shown this process the whole evaluation set.
             channel.phase("probing for answers from memory")
-            findings["repeat_probe"] = unseen.repeat_probe(subject, sessions[0], serving.batch)
+            findings["repeat_probe"] = unseen.repeat_probe(subject, sessions[0], serving.batch, job["seed"])
             channel.phase("answering the evaluation set in other batches")
-            findings["sensitivity"] = sensitivity(subject, sessions, serving.batch)
+            findings["sensitivity"] = sensitivity(subject, sessions, serving.batch, job["seed"])
         measured = None
         if job["wants_hint"]:
             channel.phase("measuring the load hint")
@@ -84,7 +91,7 @@ def compare(job: dict[str, Any], channel: Channel) -> Any:
     """Returns how far an ONNX artifact is from the reference in torch; raises TandemError where that is too far."""
     from suite import export
 
-    channel.phase("comparing the artifact with the reference")
+    channel.phase("comparing the artifact with the reference", silent=True)
     subject = Subject.open(job["subject"])
     network = export.load_network(subject.workload, subject.workload.weights)
     found = export.compare(network, subject.model.path, export.resident(subject.dataset))
@@ -100,7 +107,7 @@ def reference(job: dict[str, Any], channel: Channel) -> Any:
     """Returns the reference's answers to the unseen inputs of a seed, in a process in which no backend ever was."""
     from suite import export
 
-    channel.phase("answering unseen inputs with the reference")
+    channel.phase("answering unseen inputs with the reference", silent=True)
     workload = plugins.workload(job["workload"])
     dataset = workload.open_dataset(Path(job["data_dir"]))
     dataset.load(np.arange(dataset.total))
@@ -112,7 +119,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     from scenarios.harness import loadgen
 
     source_before = source_digest()
-    channel.phase("loading the model")
+    channel.phase("loading the model", silent=True)
     subject, serving = Subject.open(job["subject"], channel.beat), Serving(**job["serving"])
     folder = Path(job["folder"])
     shape = (subject.dataset.total, *subject.workload.output_shape)
@@ -158,7 +165,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
 
 def _probed(subject: Subject, sessions: list[Session], serving: Serving, seed: int) -> dict[str, Any]:
     subject.dataset.load(np.arange(subject.dataset.total))
-    found = unseen.repeat_probe(subject, sessions[0], serving.batch)
+    found = unseen.repeat_probe(subject, sessions[0], serving.batch, seed)
     return {**found, "unseen": {"seed": seed, "answers": unseen.answers(subject, sessions[0], serving.batch, seed)}}
 
 

@@ -21,8 +21,8 @@ from common.flags import new_flags, run
 from reference_models.base import Dataset, Workload
 from scenarios.base import Generated, LoadRules, Scenario, test_settings
 from suite import plugins
-from suite.environment import peak_memory
 from suite.memory import predicted_bytes
+from suite.resources import peak_memory
 
 FLAGS = new_flags()
 SCALE = flags.DEFINE_float("scale", 1.0, "queries, as a multiple of the default", 0.01, 10.0, flag_values=FLAGS)
@@ -30,6 +30,7 @@ CHILD = flags.DEFINE_string("child", "", "internal: the test to run, as JSON", f
 
 SAMPLES = 1000
 OUTPUTS = 10
+CHILD_TIMEOUT_S = 300
 # Server's is longer, so that its load is one that a busy machine holds: queries that wait take memory too.
 DURATIONS_S = {"single-stream": 2, "multi-stream": 2, "server": 5, "offline": 2}
 
@@ -92,8 +93,9 @@ def _hint(name: str, size: int) -> float:
 def _measure(name: str, size: int) -> dict[str, int]:
     """Runs one test here; returns the growth of memory in bytes, what was generated and what was issued."""
     from scenarios.harness import loadgen
-    from scenarios.harness.sut import SystemUnderTest
+    from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     scenario = cast(Scenario, plugins.load("scenarios", "scenario", name))
     samples_per_query = 8 if name == "multi-stream" else 1
     rules = LoadRules(DURATIONS_S[name] * 1000, 100, SAMPLES, 0.99, 1000.0, samples_per_query, 1, 2, 3)
@@ -120,7 +122,7 @@ def measured(name: str, size: int) -> tuple[Generated, int, int]:
     """Returns what one test in a process of its own generated and issued, its bytes, and those predicted for it."""
     job = json.dumps({"name": name, "size": size})
     words = [sys.executable, "-m", "tools.bench_memory", "--child", job]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CHILD_TIMEOUT_S)
     if done.returncode:
         raise RunFailed(f"The {name} test of {size} ended with code {done.returncode}: {done.stderr.strip()[-200:]}")
     seen = json.loads(done.stdout)

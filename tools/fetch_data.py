@@ -223,6 +223,10 @@ def acquired(lock: IO[str]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise TandemError(
+            f"The file system of {lock.name} has no locks ({error.strerror}); name a cache elsewhere with --cache-dir."
+        ) from error
     return True
 
 

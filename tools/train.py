@@ -5,7 +5,6 @@ is chosen. The test images are read once, after that choice. Writes weights.safe
 reference.json and CARD.md into the workload's folder (or --out).
 """
 
-import importlib
 import json
 import os
 import sys
@@ -27,9 +26,8 @@ from common.flags import new_flags, run
 from common.names import normal, unknown
 from common.statistics import wilson_interval
 from reference_models.datasets import fashion_mnist
+from suite import plugins
 from suite.places import cache_dir, data_dir
-
-NETWORKS = {"fashion-resnet": "FashionResNet", "fashion-mobilenet": "FashionMobileNet"}
 
 FLAGS = new_flags()
 DATA = flags.DEFINE_string(
@@ -182,9 +180,7 @@ def train(name: str, recipe: Recipe, learn: Images, held_out: Images, log: TextI
 
 def build(name: str) -> nn.Module:
     """Returns the untrained network of a workload."""
-    module = importlib.import_module(f"reference_models.{name.replace('-', '_')}.network")
-    network: nn.Module = getattr(module, NETWORKS[name])()
-    return network
+    return plugins.workload(name).build().train()
 
 
 def flops(network: nn.Module) -> int:
@@ -267,7 +263,7 @@ def card(name: str, recipe: Recipe, right: int, total: int, sha256: str) -> str:
 
 def train_workload(name: str, data: Path, out: Path) -> None:
     """Trains one reference model and writes everything that belongs to it."""
-    recipe = Recipe(**json.loads((ROOM / name.replace("-", "_") / "recipe.json").read_text()))
+    recipe = Recipe(**json.loads((ROOM / name.replace("-", "_") / "recipe.json").read_text(encoding="utf-8")))
     torch.set_num_threads(recipe.threads)
     training = read_images(data, "train")
     order = torch.randperm(len(training.labels), generator=torch.Generator().manual_seed(recipe.seed))
@@ -282,11 +278,12 @@ def train_workload(name: str, data: Path, out: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Trains the reference model that is named."""
+    known = plugins.names("reference_models")
     if len(arguments) != 1:
-        raise UsageError(f"Name one workload: python -m tools.train {'|'.join(NETWORKS)}")
+        raise UsageError(f"Name one workload: python -m tools.train {'|'.join(known)}")
     name = normal(arguments[0])
-    if name not in NETWORKS:
-        raise unknown("workload", arguments[0], NETWORKS)
+    if name not in known:
+        raise unknown("workload", arguments[0], known)
     data = data_dir(DATA.value, os.environ, cache_dir("", os.environ), fashion_mnist.NAME)
     train_workload(name, data, Path(OUT.value or ROOM / name.replace("-", "_")))
     return 0

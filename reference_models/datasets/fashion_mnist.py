@@ -57,25 +57,27 @@ def read_file(folder: Path, file: DataFile) -> bytes:
     """Returns a file's uncompressed content from `NAME.gz` or `NAME`; raises UsageError if absent or altered."""
     path = next((p for p in (folder / f"{file.name}.gz", folder / file.name) if p.is_file()), None)
     if path is None:
-        raise UsageError(f"Fashion-MNIST: {folder} holds no {file.name}[.gz]. {_way_out(folder)}")
+        raise UsageError(f"Fashion-MNIST: {folder} holds no {file.name}[.gz]. {_way_out(folder, file)}")
     try:
         # One byte past the known size is enough to see that a file is too long, however far it would inflate.
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             content = stream.read(file.size_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"Fashion-MNIST: {path} cannot be read ({error}). Delete it. {_way_out(folder)}") from error
+        raise UsageError(
+            f"Fashion-MNIST: {path} cannot be read ({error}). Delete it. {_way_out(folder, file)}"
+        ) from error
     found = sha256_bytes(content)
     if found != file.sha256:
         raise UsageError(
             f"Fashion-MNIST: {path} is corrupt: expected SHA-256 {file.sha256}, found {found}. "
-            f"Delete it. {_way_out(folder)}"
+            f"Delete it. {_way_out(folder, file)}"
         )
     return content
 
 
-def _way_out(folder: Path) -> str:
+def _way_out(folder: Path, file: DataFile) -> str:
     """Returns what to do for the files: the command that fetches them, and where to if it is a cache's folder."""
-    command = f"python -m tools.fetch_data {NAME}"
+    command = f"python -m tools.fetch_data {NAME}{'' if file in FILES['test'] else ' --split train'}"
     if folder.parts[-2:] == ("data", NAME):
         return f"Run: {command} --cache-dir {folder.parents[1]}"
     return f"Run: {command}, and leave out --data-dir"

@@ -1,8 +1,8 @@
 """LoadGen's early stopping: how many queries a percentile needs before it can be believed.
 
-The rule (MLPerf inference rules, "early stopping"; loadgen/early_stopping.cc): with t queries over the limit out of
-n, the percentile p holds with confidence c when that few would come by chance less often than 1 - c if the share of
-queries over the limit were 1 - p: P(X <= t) < 1 - c for X ~ Binomial(n, 1 - p + tolerance).
+The rule (MLPerf inference rules, "early stopping"; loadgen/early_stopping.cc): let t of n queries be over the limit.
+The hypothesis that a share of 1 - p or more of all queries is over it is rejected, so the percentile p holds, at
+confidence c, where P(X <= t) < 1 - c for X ~ Binomial(n, 1 - p).
 
 Server gives t, those over its limit, and is judged. Single-stream and multi-stream have no limit: their estimate of
 the percentile is the t-th highest latency, with the largest t of at least 1 that passes.
@@ -12,22 +12,21 @@ from bisect import bisect_left
 
 # LoadGen's own, which no setting changes.
 CONFIDENCE = 0.99
-TOLERANCE = 0.0
 
 
-def met(
-    queries: int, overlatency: int, percentile: float, confidence: float = CONFIDENCE, tolerance: float = TOLERANCE
-) -> bool:
+def met(queries: int, overlatency: int, percentile: float) -> bool:
     """Returns whether `queries` with `overlatency` of them over the limit show that `percentile` (0 to 1) holds."""
     from scipy.special import bdtr
 
     if not 0 <= overlatency <= queries:
         raise ValueError(f"{overlatency} of {queries} queries cannot be over the limit")
-    return bool(bdtr(overlatency, queries, 1 - percentile + tolerance) < 1 - confidence)
+    return bool(bdtr(overlatency, queries, 1 - percentile) < 1 - CONFIDENCE)
 
 
 def min_queries(percentile: float, overlatency: int = 0) -> int:
     """Returns the least number of queries that passes with `overlatency` of them over the limit."""
+    if not 0 < percentile < 1:
+        raise ValueError(f"{percentile} is no percentile as a fraction between 0 and 1")
     enough = overlatency + 1
     while not met(enough, overlatency, percentile):
         enough *= 2
@@ -40,9 +39,3 @@ def estimate_index(queries: int, percentile: float) -> int | None:
         return None
     failing = bisect_left(range(queries + 1), True, key=lambda t: not met(queries, t, percentile))
     return queries - (failing - 1)
-
-
-def discards(queries: int, percentile: float) -> int | None:
-    """Returns how many of the highest latencies the estimate leaves out; None with too few queries for any."""
-    index = estimate_index(queries, percentile)
-    return None if index is None else queries - 1 - index

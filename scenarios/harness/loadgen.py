@@ -95,8 +95,8 @@ def run_test(
     library = mlperf_loadgen.ConstructQSL(
         dataset.total,
         performance_samples,
-        _guarded(lambda indices: dataset.load(indices), sut),
-        # Samples of the next set are not resident before they are loaded, so there is nothing to gain by forgetting.
+        _guarded(dataset.load, sut),
+        # Nothing to unload: the next set of samples takes the place of this one.
         lambda indices: None,
     )
     # A collection of a large heap stops every thread for longer than a query may take.

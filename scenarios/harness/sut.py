@@ -11,6 +11,7 @@ whoever reads `faults` must call the run failed.
 
 import threading
 import time
+import traceback
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -148,8 +149,12 @@ class SystemUnderTest:
         self._note_arrival(len(ids))
         step, first = self._max_batch, self._next_sample
         self._next_sample += len(ids)
-        for start in range(0, len(ids), step):
-            self._answer(self._recorders[0], first + start, ids[start : start + step], indices[start : start + step])
+        try:
+            for start in range(0, len(ids), step):
+                end = start + step
+                self._answer(self._recorders[0], first + start, ids[start:end], indices[start:end])
+        except Exception as error:  # noqa: BLE001 - LoadGen's thread: an exception would end the test without its logs
+            self.record_fault("exception", f"{type(error).__name__}: {error}")
 
     def _issue_queued(self, ids: list[int], indices: list[int]) -> None:
         self._note_arrival(len(ids))
@@ -211,6 +216,8 @@ class SystemUnderTest:
             except BadAnswer as error:
                 self.record_fault(error.kind, str(error))
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a backend raises fails the run
+                # Where it was raised is for the log; the fault is one sentence.
+                traceback.print_exc()
                 self.record_fault("exception", f"{type(error).__name__}: {error}")
         # The number is stamped where LoadGen stamps: just before it is told.
         recorder.add(first, len(ids), time.perf_counter_ns())

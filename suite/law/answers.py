@@ -127,7 +127,10 @@ def compare(performance: Evidence, accuracy: Evidence, facts: Facts) -> Compared
 def _judge(pair: Pair, sensitivity: Sensitivity, compared: Compared) -> Check:
     samples = len(compared.same)
     differences = samples - int(compared.same.sum())
-    said = f"{differences} of {samples} answers differ, {sensitivity.differences} of {sensitivity.samples} by the batch"
+    said = (
+        f"{differences:,} of {samples:,} sampled answers differ from the accuracy run's; the batch alone changes "
+        f"{sensitivity.differences:,} of {sensitivity.samples:,}"
+    )
     if sensitivity.rate > MOST_SENSITIVITY:
         return Check(NAME, False, f"not judged: unstable, {sensitivity.rate:.1%} of its answers change with the batch")
     chance = fisher_greater(differences, samples, sensitivity.differences, sensitivity.samples)
@@ -138,7 +141,7 @@ def _judge(pair: Pair, sensitivity: Sensitivity, compared: Compared) -> Check:
     if worse < CHANCE:
         return Check(NAME, False, f"{said}; {lost} right ones became wrong and {won} wrong ones right")
     seen = _power(samples, sensitivity)
-    return Check(NAME, True, f"{said}; 1 % wrong answers would be refused with {100 * seen:.1f} %")
+    return Check(NAME, True, f"{said}; 1 % of wrong answers would be seen with {100 * seen:.1f} %")
 
 
 def _scored(facts: Facts, compared: Compared) -> tuple[int, int]:

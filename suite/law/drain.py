@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 from scenarios.harness import logs
+from scenarios.harness.logs import RunResult
+from scenarios.harness.timeline import Timeline
 from suite.evidence import Evidence
 from suite.law.base import Check, Pair
 
@@ -38,15 +40,20 @@ def check(pair: Pair) -> Check:
 
 def counted_of(run: Evidence) -> Counted | None:
     """Returns the figure of a performance run that counts, or None where it cannot be known."""
-    if run.result is None or run.timeline is None or run.timeline.problem:
+    return counted(run.scenario, run.result, run.timeline)
+
+
+def counted(scenario: str, result: RunResult | None, seen: Timeline | None) -> Counted | None:
+    """Returns the figure of a run's log and timeline that counts, or None where it cannot be known."""
+    if result is None or seen is None or seen.problem:
         return None
     try:
-        value, unit, label = logs.headline(run.result)
+        value, unit, label = logs.headline(result)
     except logs.LogError:
         return None
-    if run.scenario not in THROUGHPUTS:
+    if scenario not in THROUGHPUTS:
         return Counted(value, unit, label, value, None)
-    timeline = run.timeline.throughput
+    timeline = seen.throughput
     return Counted(min(value, timeline) if _apart(value, timeline) else value, unit, label, value, timeline)
 
 

@@ -12,8 +12,13 @@ SHOWN = 3
 def check(pair: Pair) -> Check:
     """Judges both runs."""
     faults = [f"{mode} run: {fault}" for mode, run in pair.runs for fault in faults_of(run)]
-    counts = " and ".join(f"{run.get('sut', 'samples_completed')} samples in the {mode} run" for mode, run in pair.runs)
+    counts = " and ".join(f"{_completed(run)} samples in the {mode} run" for mode, run in pair.runs)
     return judged(NAME, faults, f"no error; {counts}")
+
+
+def _completed(run: Evidence) -> str:
+    found = whole(run.get("sut", "samples_completed"))
+    return "?" if found is None else f"{found:,}"
 
 
 def faults_of(run: Evidence) -> list[str]:

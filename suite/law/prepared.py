@@ -27,7 +27,7 @@ EQUAL = {
 def check(pair: Pair) -> Check:
     """Judges the preparation and the environment of both runs, each by its own record."""
     faults = [f"{mode} run: {fault}" for mode, run in pair.runs for fault in _faults(run, pair.facts)]
-    return judged(NAME, faults, f"measured for the same {', '.join(EQUAL)} as each run; {_exported(pair)}")
+    return judged(NAME, faults, f"the same {', '.join(EQUAL)} as each run; {_exported(pair)}")
 
 
 def _faults(run: Evidence, facts: Facts) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """together: both runs are of one system on one machine, on the data of our own source."""
 
-from pathlib import Path
 from typing import Any
 
 from common.errors import TandemError
@@ -77,7 +76,7 @@ def _renamed(pair: Pair) -> list[str]:
     faults = []
     for mode, run in pair.runs:
         try:
-            variant.from_record(run.get("variant") or {}, Path())
+            variant.check_record(run.get("variant") or {})
         except TandemError as error:
             faults.append(f"{mode} run: {error}")
         for name, path in (("workload", ("workload", "name")), ("backend", ("backend", "name"))):

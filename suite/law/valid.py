@@ -67,7 +67,8 @@ def _loadgen(result: RunResult, scenario: str) -> Iterator[str]:
 
 
 def _count(timeline: Timeline) -> str:
-    return f"{timeline.issued} samples in {len(timeline.callback_ns)} callbacks"
+    callbacks = len(timeline.callback_ns)
+    return f"{timeline.issued:,} samples in {callbacks:,} callback{'' if callbacks == 1 else 's'}"
 
 
 def _queries(run: Evidence, result: RunResult, timeline: Timeline, rules: LoadRules) -> Iterator[str]:
@@ -106,7 +107,7 @@ def _stopping(run: Evidence, result: RunResult, timeline: Timeline, rules: LoadR
         return
     if run.scenario != "server":
         if early_stopping.estimate_index(queries, percentile) is None:
-            yield f"{queries} queries are too few for an estimate of the {percentile:.0%} percentile"
+            yield f"{queries} queries are too few for an estimate of the {100 * percentile:g}th percentile"
         return
     over = whole(result.number("result_overlatency_query_count"))
     if over is None or over > queries:
@@ -123,7 +124,7 @@ def _limit(run: Evidence, result: RunResult, timeline: Timeline, rules: LoadRule
     limit = rules.target_latency_ms * 1e6
     reached = result.percentiles_ns.get(rules.target_latency_percentile)
     if reached is None or reached > limit:
-        yield f"latency at {rules.target_latency_percentile:.0%} is {_ms(reached)}, limit {_ms(limit)}"
+        yield f"the {100 * rules.target_latency_percentile:g}th percentile is {_ms(reached)}, the limit {_ms(limit)}"
     surely = timeline.samples_over(limit + CLOCK_NS)
     if surely > over:
         yield f"LoadGen reports {over} queries over the limit, and the timeline holds at least {surely}"

@@ -17,20 +17,23 @@ SETS = {
 }
 
 
-def apply(variant: Variant, backend: BackendDescription, parameters: Mapping[str, str]) -> Variant:
-    """Returns the variant with these fusions among its runtime options."""
+def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
+    """Raises UsageError where nothing is asked for, or the backend has no such option."""
     if not parameters:
         raise UsageError("fuse needs a parameter: fuse:level=off|basic|extended|all, or fuse:eager|compile.")
-    chosen = dict(variant.options)
     for parameter, value in parameters.items():
-        option, values = SETS[parameter]
+        option, _ = SETS[parameter]
         if option not in backend.options:
             raise UsageError(
-                f"fuse:{parameter}={value} does not apply to the backend {variant.backend}, "
+                f"fuse:{parameter}={value} does not apply to the backend {backend.name}, "
                 f"which has no option {option}. {_remedy(backend)}"
             )
-        chosen[option] = values[value]
-    return replace(variant, options=chosen)
+
+
+def apply(variant: Variant, backend: BackendDescription, parameters: Mapping[str, str]) -> Variant:
+    """Returns the variant with these fusions among its runtime options."""
+    chosen = {SETS[parameter][0]: SETS[parameter][1][value] for parameter, value in parameters.items()}
+    return replace(variant, options={**variant.options, **chosen})
 
 
 def _remedy(backend: BackendDescription) -> str:

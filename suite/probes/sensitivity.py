@@ -1,6 +1,6 @@
 """Batch sensitivity: how many of a variant's answers change with the order and the size of the batches."""
 
-import random
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -19,37 +19,28 @@ PASS_S = 5.0
 LEAST = 4096
 
 
-def sensitivity(subject: Subject, sessions: list[Session], batch: int) -> dict[str, Any]:
-    """Returns how many answers change: the evaluation set answered again, shuffled, in other batches.
+def sensitivity(subject: Subject, sessions: list[Session], batch: int, seed: int) -> dict[str, Any]:
+    """Returns how many answers change: the evaluation set answered again, shuffled by the seed, in other batches.
 
     All sessions answer side by side, as under load. A slow model is asked for as many samples as fit the time; the
     worst pass is what `samples` and `differences` say.
     """
-    generator = np.random.default_rng()
-    baseline = _answers(subject, sessions, np.arange(subject.dataset.total), _same(batch))
+    generator = np.random.default_rng(seed)
+    baseline = _answers(subject, sessions, np.arange(subject.dataset.total), itertools.repeat(batch))
     known = np.array(sorted(baseline))
     passes: list[dict[str, Any]] = []
-    for label, sizes in _batchings(batch):
+    for label, sizes in _batchings(batch, generator):
         answers = _answers(subject, sessions, generator.permutation(known), sizes)
         differences = sum(baseline[index] != payload for index, payload in answers.items())
         passes.append({"order": "shuffled", "batch": label, "samples": len(answers), "differences": differences})
     worst = max(passes, key=lambda one: float(one["differences"]) / float(one["samples"]))
-    return {"samples": worst["samples"], "differences": worst["differences"], "passes": passes}
+    return {"seed": seed, "samples": worst["samples"], "differences": worst["differences"], "passes": passes}
 
 
-def _same(size: int) -> Iterator[int]:
-    while True:
-        yield size
-
-
-def _mixed(largest: int) -> Iterator[int]:
-    while True:
-        yield random.randint(1, largest)
-
-
-def _batchings(largest: int) -> list[tuple[str, Iterator[int]]]:
-    passes = [("maximum", _same(largest))]
-    return passes if largest == 1 else [*passes, ("1", _same(1)), ("mixed", _mixed(largest))]
+def _batchings(largest: int, generator: np.random.Generator) -> list[tuple[str, Iterator[int]]]:
+    mixed = (int(generator.integers(1, largest + 1)) for _ in itertools.count())
+    passes: list[tuple[str, Iterator[int]]] = [("maximum", itertools.repeat(largest))]
+    return passes if largest == 1 else [*passes, ("1", itertools.repeat(1)), ("mixed", mixed)]
 
 
 def _answers(

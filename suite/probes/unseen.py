@@ -3,7 +3,6 @@
 In the spirit of MLPerf's TEST04. What remembers answers is slower on such inputs, or wrong.
 """
 
-import random
 import statistics
 import time
 from typing import Any
@@ -29,14 +28,14 @@ MOST_SHIFT = 3
 MIX = (0.85, 0.95)
 
 
-def repeat_probe(subject: Subject, session: Session, batch: int) -> dict[str, Any]:
+def repeat_probe(subject: Subject, session: Session, batch: int, seed: int) -> dict[str, Any]:
     """Returns how much faster a batch that was just answered is answered again than one of inputs never seen.
 
     `ratio` is the geometric mean over interleaved pairs of batches, `ratio_low_95` its one-sided 95 % lower bound
     by Student's t on the logarithms. Both batches of a pair are made of the same samples, and the one that repeats
     consists of the samples themselves. `novel_batch_ms` is the median time of the other, one session alone.
     """
-    generator = np.random.default_rng()
+    generator = np.random.default_rng(seed)
     logs: list[float] = []
     novel_s: list[float] = []
     end = time.perf_counter() + PAIRS_S
@@ -44,10 +43,12 @@ def repeat_probe(subject: Subject, session: Session, batch: int) -> dict[str, An
         indices = generator.integers(0, subject.dataset.total, batch)
         known, novel = subject.dataset.batch(indices), unseen(subject.dataset, generator, indices)
         _seconds(subject, session, known)
-        times = {name: _seconds(subject, session, samples) for name, samples in _shuffled(known, novel)}
+        order = [("known", known), ("novel", novel)][:: 1 if generator.random() < 0.5 else -1]
+        times = {name: _seconds(subject, session, samples) for name, samples in order}
         logs.append(float(np.log(times["novel"] / times["known"])))
         novel_s.append(times["novel"])
     return {
+        "seed": seed,
         "novel_batch_ms": statistics.median(novel_s) * 1000,
         "pairs": len(logs),
         "ratio": float(np.exp(np.mean(logs))),
@@ -93,7 +94,3 @@ def _seconds(subject: Subject, session: Session, samples: NDArray[np.float32]) -
     elapsed = time.perf_counter() - started
     subject.beat(len(samples))
     return elapsed
-
-
-def _shuffled(known: NDArray[np.float32], novel: NDArray[np.float32]) -> list[tuple[str, NDArray[np.float32]]]:
-    return random.sample([("known", known), ("novel", novel)], 2)

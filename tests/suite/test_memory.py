@@ -8,7 +8,7 @@ import pytest
 from common.errors import UsageError
 from scenarios import multi_stream, offline, server, single_stream
 from scenarios.base import Generated, LoadRules
-from suite import environment, memory, rules
+from suite import memory, resources, rules
 from tests.suite.commands import FIXED, start
 from tools import bench_memory
 
@@ -82,10 +82,10 @@ def test_the_command_refuses_before_it_writes_and_what_it_offers_is_taken(tmp_pa
     )
     words = (*words, "--mode=performance", "--profile=official")
     # Ten times what there is.
-    demanded, available = official("single-stream"), environment.available_memory()
+    demanded, available = official("single-stream"), resources.available_memory()
     latency_ms = 600_000 * 2 * (memory.PER_QUERY + memory.PER_GENERATED_SAMPLE) / (10 * available)
     assert memory.predicted_bytes(single_stream.generated(demanded, latency_ms * 1e6)) > 5 * available
     ended = start(*words, f"--expected-latency-ms={latency_ms}").end(60)
     assert ended.code == 2
     assert list(tmp_path.iterdir()) == []
-    memory.check(single_stream, demanded, offer(ended.sentence, "single-stream"), environment.available_memory())
+    memory.check(single_stream, demanded, offer(ended.sentence, "single-stream"), resources.available_memory())

@@ -7,10 +7,10 @@ import pytest
 
 from common.errors import RunFailed
 from suite import plugins, search
-from suite.environment import usable_cores
 from suite.probes import sensitivity as steadiness
 from suite.probes import unseen
 from suite.probes.sensitivity import sensitivity
+from suite.resources import usable_cores
 from suite.search import BATCHES, OFFLINE_MARGIN, STREAM_MARGIN, Terms, hint, loaded, resolve
 from suite.subject import Subject, describe, warm_up_sizes
 from suite.variant import Requested, Serving

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UsageError
 from reference_models.base import Model
-from suite.variant import Requested, Variant, from_record
+from suite.variant import Requested, Variant, check_record
 
 MODEL = Model("onnx", Path("/somewhere/model.onnx"), "ab" * 32, ("reference", "exported"))
 VARIANT = Variant(
@@ -61,7 +61,7 @@ def test_the_id_is_the_same_in_every_process() -> None:
 
 def test_the_record_leads_back_through_json() -> None:
     record = json.loads(json.dumps(VARIANT.record()))
-    assert from_record(record, MODEL.path) == VARIANT
+    check_record(record)
 
 
 def test_the_record_holds_no_path() -> None:
@@ -72,7 +72,7 @@ def test_an_altered_record_is_refused() -> None:
     record = VARIANT.record()
     record["options"]["graph_level"] = "off"
     with pytest.raises(UsageError, match=f"record of variant {VARIANT.id} was altered"):
-        from_record(record, MODEL.path)
+        check_record(record)
 
 
 @pytest.mark.parametrize("missing", ["workload", "model", "options", "requested", "eligible", "id"])
@@ -80,4 +80,4 @@ def test_an_incomplete_record_is_refused(missing: str) -> None:
     record = VARIANT.record()
     del record[missing]
     with pytest.raises(UsageError, match=f"no record of a variant: .*{missing}"):
-        from_record(record, MODEL.path)
+        check_record(record)
