@@ -49,7 +49,8 @@ def _fitting(scenario: Scenario, rules: LoadRules, hint: float, room: int) -> st
     """Returns the flag with the load nearest to `hint` that fits, nothing where even the least number does not."""
     streams = scenario.HINT_UNIT == "ns"
     factor, unit = (2.0, 1e6) if streams else (0.5, 1.0)
-    while LEAST_HINT * unit < hint < MOST_HINT * unit:
+    hint = min(max(hint, LEAST_HINT * unit), MOST_HINT * unit)
+    while LEAST_HINT * unit <= hint <= MOST_HINT * unit:
         if predicted_bytes(scenario.generated(rules, hint)) <= room:
             return f"--expected-latency-ms {hint / 1e6:g}" if streams else f"--target-qps {hint:g}"
         # What is shown must itself fit, so it is rounded before it is tried.

@@ -93,8 +93,9 @@ def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
         return [(requested.sessions, requested.threads or max(1, cores // requested.sessions))]
     if requested.threads:
         return [(max(1, cores // requested.threads), requested.threads)]
-    shares = {cores, *(2**power for power in range(cores.bit_length()))}
-    return sorted((cores // threads, threads) for threads in shares)
+    shares = sorted({cores, *(2**power for power in range(cores.bit_length()))})
+    # Of those that leave room for as many sessions, the one with the most threads.
+    return sorted({cores // threads: threads for threads in shares}.items())
 
 
 def _batches(requested: Requested, terms: Terms) -> Sequence[int]:

@@ -14,6 +14,7 @@ from common.names import unknown
 from reference_models.base import Dataset, Model, Workload
 from scenarios.base import Backend, Session
 from suite import plugins
+from suite.own_thread import on_own_thread
 from suite.variant import Serving
 
 Beat = Callable[[int], None]
@@ -58,6 +59,7 @@ class Subject:
             raise unknown("device here,", requested, usable)
         return requested
 
+    @on_own_thread
     def load(self, serving: Serving) -> list[Session]:
         """Returns the sessions that a serving names, each warmed up with every kind of batch it will see."""
         sessions = [
@@ -69,6 +71,7 @@ class Subject:
         self.warm_up(sessions, warm_up_sizes(serving.batch))
         return sessions
 
+    @on_own_thread
     def warm_up(self, sessions: list[Session], sizes: list[int]) -> None:
         """Has every session answer a batch of each size: runtimes allocate, and some compile, by shape."""
         for session in sessions:

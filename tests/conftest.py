@@ -1,11 +1,29 @@
 """What tests of several rooms share."""
 
+import atexit
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from suite.places import cache_dir
+
+
+def _own_cache() -> str:
+    """Returns a cache for this session: with the user's data and artifacts, and searches of its own."""
+    folder = tempfile.TemporaryDirectory(prefix="tandem-cache-")
+    atexit.register(folder.cleanup)
+    users = cache_dir("", os.environ)
+    for name in ("data", "artifacts"):
+        (users / name).mkdir(parents=True, exist_ok=True)
+        (Path(folder.name) / name).symlink_to(users / name)
+    return folder.name
+
+
+# Before any test module asks where the cache is; what tests start has it from the environment.
+os.environ["TANDEM_CACHE"] = _own_cache()
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(os.environ["TANDEM_CACHE"]) / "torchinductor")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from common.errors import RunFailed
 from scenarios.base import Session
 from scenarios.harness.sut import Complete, SystemUnderTest
+from suite.own_thread import on_own_thread
 from suite.subject import Subject
 
 
@@ -74,6 +75,7 @@ def arrival_latency(subject: Subject, sessions: list[Session], batch: int, rate:
     return float(np.percentile(taken, 99))
 
 
+@on_own_thread
 def query_latency(
     subject: Subject, sessions: list[Session], batch: int, samples_per_query: int, seconds: float
 ) -> float:

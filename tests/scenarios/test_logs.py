@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,10 @@ def test_percentiles_are_of_queries_in_multi_stream() -> None:
 def test_the_streams_estimates_lie_where_our_early_stopping_says() -> None:
     run = evidence_factory.case("single-stream").performance
     assert run.result and run.timeline
-    discards = early_stopping.discards(run.result.values["result_query_count"], 0.9)
-    assert f"Would discard {discards} highest" in run.result.values["early_stopping_result"]
+    queries = run.result.values["result_query_count"]
+    place = early_stopping.estimate_index(queries, 0.9)
+    assert place is not None
+    assert f"Would discard {queries - 1 - place} highest" in run.result.values["early_stopping_result"]
 
 
 @pytest.mark.parametrize(("mode", "last"), [("performance", "num_errors"), ("accuracy", "power_end")])
@@ -160,3 +163,27 @@ def test_what_is_no_number_is_none(value: object) -> None:
 
 def test_whole_numbers_stay_exact() -> None:
     assert logs.finite(16159082839903944936) == 16159082839903944936
+
+
+def test_a_performance_run_without_the_end_of_its_window_is_not_finished() -> None:
+    values = {
+        key: value
+        for key, value in read(evidence_factory.folder("offline", "performance")).values.items()
+        if key != "power_end"
+    }
+    assert not replace(read(evidence_factory.folder("offline", "performance")), values=values).finished
+
+
+@pytest.mark.parametrize("value", [0, -5.0])
+def test_a_headline_is_above_zero(value: float) -> None:
+    result = read(evidence_factory.folder("offline", "performance"))
+    with pytest.raises(LogError, match="no result_samples_per_second above zero"):
+        headline(replace(result, values={**result.values, "result_samples_per_second": value}))
+
+
+def test_of_a_summary_that_says_two_things_the_last_counts(copied: Callable[[str, str], Path]) -> None:
+    folder = copied("offline", "performance")
+    text = (folder / SUMMARY).read_text()
+    (folder / SUMMARY).write_text(f"{text}\nResult is : INVALID\n\n7 ERRORS encountered. See detailed log.\n")
+    result = read(folder)
+    assert (result.summary_validity, result.summary_errors) == ("INVALID", 7)

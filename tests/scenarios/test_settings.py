@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,10 @@ def test_quick_is_official_but_for_durations_and_counts(scenario: str) -> None:
     free = {"min_duration_ms", "min_query_count"}
     differ = {name for name in vars(quick) if getattr(quick, name) != getattr(official, name)}
     assert differ <= free
+
+
+@pytest.mark.parametrize(("scenario", "name"), [(n, n.replace("-", "_")) for n in MODULES if n != "offline"])
+def test_the_percentile_is_the_rules_whatever_loadgens_default(scenario: str, name: str) -> None:
+    demanded = replace(rules.load("quick").load_rules(scenario, DATASET), target_latency_percentile=0.42)
+    settings = base.test_settings(MODULES[scenario], demanded, HINTS[scenario], LOG_SEED)
+    assert settings[f"{name}_target_latency_percentile"] == 0.42

@@ -185,9 +185,12 @@ def test_max_wait_holds_a_batch_open() -> None:
 
 
 def test_max_wait_ends() -> None:
-    rig = Rig(TenTimes(), max_batch=64, max_wait_ns=5 * 10**6)
+    # In any other unit it would be over at once, or beyond the patience of `done.wait`.
+    rig = Rig(TenTimes(), max_batch=64, max_wait_ns=60 * 10**6)
+    started = time.monotonic()
     rig.issue([1])
     rig.done.wait(1)
+    assert time.monotonic() - started >= 0.06
     rig.issue([2])
     rig.check()
     assert rig.sessions[0].sizes == [1, 1]
@@ -309,3 +312,49 @@ def test_the_timeline_stamps_before_loadgen_is_told() -> None:
     assert entered <= timeline.callback_ns[0] <= timeline.completion_ns[0]
     assert all(timeline.completion_ns[number] <= stamp for number, stamp in told)
     assert Counter(number for number, _ in told) == Counter(range(5))
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_an_encoding_that_loses_a_row_is_a_fault(inline: bool) -> None:
+    class Losing(Task):
+        @staticmethod
+        def encode(outputs: NDArray[Any]) -> NDArray[np.int64]:
+            return Task.encode(outputs)[:-1]
+
+    rig = Rig(TenTimes(), inline=inline)
+    rig.sut._workload = Losing  # type: ignore[assignment]
+    rig.issue([1, 2, 3])
+    rig.check(answered=False)
+    assert [fault.kind for fault in rig.sut.faults] == ["shape"]
+    assert "encoded 2 answers of 3 samples" in rig.sut.faults[0].detail
+
+
+def test_what_fails_while_loadgen_is_told_is_a_fault_and_not_an_exception_of_loadgens() -> None:
+    rig = Rig(TenTimes(), inline=True)
+
+    def refuse(ids: list[int], payload: NDArray[Any] | None) -> None:
+        raise ValueError("no such id")
+
+    rig.sut._complete = refuse
+    rig.sut.issue([BASE], [1])
+    assert [fault.detail for fault in rig.sut.faults] == ["ValueError: no such id"]
+    assert rig.sut.close(10)
+
+
+def test_where_a_backend_failed_is_for_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    def fall(batch: NDArray[Any]) -> None:
+        raise ValueError("the model fell over")
+
+    rig = Rig(TenTimes(fall))
+    rig.issue([1])
+    rig.check(answered=False)
+    assert "in fall" in capsys.readouterr().err
+
+
+def test_an_arrival_is_noted_before_anybody_can_answer_it() -> None:
+    seen: list[tuple[int, int]] = []
+    rig = Rig(TenTimes(lambda batch: seen.append((rig.sut.issued, len(batch)))), max_batch=1)
+    for number in range(200):
+        rig.issue([number])
+    rig.check()
+    assert all(issued >= place for place, (issued, _) in enumerate(seen, 1))

@@ -160,5 +160,30 @@ def test_weights_that_do_not_match_their_card_are_refused(tmp_path: Path) -> Non
 def test_a_reference_without_its_files_is_refused(tmp_path: Path, missing: str) -> None:
     workload = copied(tmp_path)
     (tmp_path / missing).unlink()
-    with pytest.raises(UsageError, match="fashion-resnet: the reference cannot be read .*Restore the folder"):
+    with pytest.raises(UsageError, match=f"fashion-resnet: .*{missing} .*Restore it from the repository"):
         artifacts.reference_model(workload)
+
+
+def test_an_artifact_is_of_its_network_its_exporter_its_opset_and_their_versions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = artifacts._source(WORKLOAD)
+    other = Path(shutil.__file__)
+    changed = [
+        replace(source, network=(*source.network, ("more.py", "0" * 64))),
+        replace(source, versions={**source.versions, "torch": "9"}),
+        replace(source, reference=replace(source.reference, sha256="0" * 64)),
+    ]
+    keys = {source.key, *(one.key for one in changed)}
+    monkeypatch.setattr(artifacts, "OPSET", 18)
+    keys.add(source.key)
+    monkeypatch.setattr(artifacts.export, "__file__", str(other))
+    keys.add(source.key)
+    assert len(keys) == 6
+
+
+def test_files_that_are_no_part_of_an_artifact_are_refused(cache: Path) -> None:
+    """ONNX may keep weights in files of their own, of which the model's digest says nothing."""
+    (folder_of(cache) / "weights.bin").write_bytes(b"1")
+    with pytest.raises(UsageError, match=r"weights\.bin is corrupt or foreign: it is no part of an artifact"):
+        artifacts.cached(WORKLOAD, ("onnx",), cache)

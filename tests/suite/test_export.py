@@ -29,6 +29,26 @@ def test_the_export_answers_as_the_reference(model: Path) -> None:
     facts = export.compare(network, model, images(WORKLOAD.name, 300))
     assert facts["compared_samples"] == 300
     assert facts["max_abs_difference"] < export.TOLERANCE
+    assert facts["changed_answers"] == 0 and facts["compared_batches"] == [1, 3, 64, 256]
+
+
+def test_answers_that_change_within_the_tolerance_are_counted(model: Path) -> None:
+    """A network whose two best classes lie as near as the tolerance, and that prefers the other one."""
+    import torch
+
+    network = export.load_network(WORKLOAD, WORKLOAD.weights)
+    samples = images(WORKLOAD.name, 40)
+    with torch.inference_mode():
+        best = network(torch.from_numpy(samples)).topk(2)
+    nearest = int((best.values[:, 0] - best.values[:, 1]).argmin())
+    gap, (first, second) = float(best.values[nearest, 0] - best.values[nearest, 1]), best.indices[nearest].tolist()
+    with torch.no_grad():
+        network.get_parameter("head.bias")[first] -= gap - 0.0003
+        session = export.exported(network, WORKLOAD, artifacts.OPSET)
+        network.get_parameter("head.bias")[second] += 0.0006
+    model.with_name("near.onnx").write_bytes(session)
+    facts = export.compare(network, model.with_name("near.onnx"), samples)
+    assert facts["changed_answers"] == 1 and 5e-4 < facts["max_abs_difference"] < export.TOLERANCE
 
 
 def test_an_export_that_computes_something_else_is_refused(model: Path) -> None:

@@ -35,7 +35,7 @@ ASKED = Asked(
     cache_dir="/cache",
     results_dir="results",
     stall_timeout_s=60.0,
-    retries=0,
+    retries=None,
     save_outputs=False,
 )
 
@@ -134,10 +134,26 @@ def test_whole_numbers_have_a_range(field: str, flag: str, low: int, high: int) 
         ("--sessions", {"sessions": 2, "scenario": "single-stream"}),
         ("--max-wait-us", {"max_wait_us": 5, "scenario": "offline"}),
         ("--save-outputs", {"save_outputs": True, "mode": "performance"}),
+        ("--max-batch", {"batch": 8, "scenario": "single-stream"}),
+        ("--target-qps", {"target_qps": 8.0, "mode": "accuracy"}),
+        ("--expected-latency-ms", {"expected_latency_ms": 8.0, "mode": "accuracy", "scenario": "single-stream"}),
+        ("--coalesce-queries", {"coalesce_queries": True, "mode": "accuracy", "scenario": "server"}),
+        ("--retry", {"retries": 1, "mode": "accuracy"}),
     ],
 )
-def test_a_flag_that_would_say_nothing_is_refused(flag: str, asked: dict[str, object]) -> None:
-    assert refusal(**asked).startswith(f"{flag} says nothing here (")
+def test_a_flag_that_would_have_no_effect_is_refused(flag: str, asked: dict[str, object]) -> None:
+    assert refusal(**{"retries": None, **asked}).startswith(f"{flag} has no effect here (")
+
+
+def test_outputs_may_be_kept_wherever_there_is_an_accuracy_run() -> None:
+    for mode in ("accuracy", "submission"):
+        assert plan(save_outputs=True, mode=mode, retries=None).save_outputs
+
+
+def test_a_load_that_we_measured_is_mended_once_and_one_that_was_given_is_not() -> None:
+    assert plan(retries=None).retries == 1
+    assert plan(retries=None, target_qps=50.0).retries == 0
+    assert plan(retries=3, target_qps=50.0).retries == 3
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, 1e-9, 1e300, float("inf"), float("nan")])
@@ -173,7 +189,7 @@ def test_a_hint_of_user_conf_has_the_same_range(tmp_path: Path) -> None:
 def test_streams_have_no_target_qps(scenario: str) -> None:
     sentence = refusal(scenario=scenario, target_qps=5.0)
     assert (
-        sentence == f"--target-qps says nothing in the {scenario} scenario, whose load hint is --expected-latency-ms."
+        sentence == f"--target-qps has no effect in the {scenario} scenario, whose load hint is --expected-latency-ms."
     )
 
 

@@ -117,7 +117,7 @@ def test_runtime_options_are_all_written_out() -> None:
 @pytest.mark.parametrize(
     ("backend", "options", "sentence"),
     [
-        ("torch", {"compiled": "yes"}, "Unknown option of the backend torch: 'compiled'. Did you mean 'compile'?"),
+        ("torch", {"compiled": "yes"}, "Unknown option of the backend torch, 'compiled'. Did you mean 'compile'?"),
         ("torch", {"compile": "maybe"}, "option compile of the backend torch cannot be 'maybe'. Allowed: no, yes"),
         ("simulated", {"per_batch_us": "-1"}, "per_batch_us of the backend simulated is a whole number from 0 up"),
         ("simulated", {"per_batch_us": "1.5"}, "whole number from 0 up, not '1.5'"),

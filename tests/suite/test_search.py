@@ -1,17 +1,21 @@
 """The search: every `auto` becomes the fastest that the scenario allows, hints leave their margins."""
 
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.errors import RunFailed
+from scenarios.base import SAMPLED_ANSWERS
 from suite import plugins, search
 from suite.probes import sensitivity as steadiness
-from suite.probes import unseen
+from suite.probes import speed, unseen
 from suite.probes.sensitivity import sensitivity
 from suite.resources import usable_cores
-from suite.search import BATCHES, OFFLINE_MARGIN, STREAM_MARGIN, Terms, hint, loaded, resolve
+from suite.search import BATCHES, SERVER_CUT, SERVER_CUTS, Terms, hint, loaded, resolve
 from suite.subject import Subject, describe, warm_up_sizes
 from suite.variant import Requested, Serving
 from tests.conformance.loading import variant
@@ -38,6 +42,7 @@ def subject(backend: str, data_root: Path, **options: str) -> Subject:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "PROBE_S", 0.05)
     monkeypatch.setattr(search, "HINT_S", 0.2)
+    monkeypatch.setattr(search, "SERVER_PROBE_S", 0.2)
 
 
 @pytest.fixture
@@ -96,9 +101,9 @@ def test_what_is_left_open_follows_from_what_is_requested(simulated: Subject) ->
 @pytest.mark.parametrize(
     ("terms", "measured", "factor"),
     [
-        (OFFLINE, "measured_samples_per_s", OFFLINE_MARGIN),
+        (OFFLINE, "measured_samples_per_s", 1.4),
         (SERVER, "measured_samples_per_s", 0.5),
-        (SINGLE, "measured_latency_ns", STREAM_MARGIN),
+        (SINGLE, "measured_latency_ns", 0.75),
     ],
 )
 def test_a_hint_is_what_was_measured_with_its_margin(
@@ -107,7 +112,9 @@ def test_a_hint_is_what_was_measured_with_its_margin(
     serving, _ = resolve(simulated, ONE, terms)
     with loaded(simulated, serving) as sessions:
         found = hint(simulated, sessions, serving, terms)
-    assert found["value"] == pytest.approx(found[measured] * factor)
+    # Server's load is cut where a probe on this machine, now, does not hold it.
+    cuts = range(SERVER_CUTS + 1 if terms is SERVER else 1)
+    assert any(found["value"] == pytest.approx(found[measured] * factor * SERVER_CUT**cut) for cut in cuts)
     # A batch of 32 takes 2.64 ms, one sample 2.02 ms; a busy machine is slower, never faster.
     if terms.inline:
         assert found[measured] >= 2.02e6
@@ -118,17 +125,17 @@ def test_a_hint_is_what_was_measured_with_its_margin(
 def test_steady_answers_have_no_differences(simulated: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steadiness, "PASS_S", 0.5)
     with loaded(simulated, Serving(64, 0, 1, 1, "cpu")) as sessions:
-        found = sensitivity(simulated, sessions, 64)
+        found = sensitivity(simulated, sessions, 64, seed=1)
     assert found["differences"] == 0
     assert [one["batch"] for one in found["passes"]] == ["maximum", "1", "mixed"]
-    assert min(one["samples"] for one in found["passes"]) >= steadiness.LEAST
+    assert min(one["samples"] for one in found["passes"]) >= steadiness.LEAST == SAMPLED_ANSWERS
 
 
 def test_answers_that_depend_on_the_batch_are_counted(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steadiness, "PASS_S", 0.5)
     unsteady = subject("tests.zoo.dynamic_int8", data_root)
     with loaded(unsteady, Serving(64, 0, 1, 1, "cpu")) as sessions:
-        found = sensitivity(unsteady, sessions, 64)
+        found = sensitivity(unsteady, sessions, 64, seed=1)
     assert 0 < found["differences"] < 0.05 * found["samples"]
     worst = max(found["passes"], key=lambda one: one["differences"] / one["samples"])
     assert (found["samples"], found["differences"]) == (worst["samples"], worst["differences"])
@@ -141,10 +148,10 @@ def test_a_memory_is_seen_and_an_honest_model_is_not_taken_for_one(
     for backend in ("tests.zoo.memoising", "simulated"):
         opened = subject(backend, data_root)
         with loaded(opened, Serving(16, 0, 1, 1, "cpu")) as sessions:
-            ratios[backend] = unseen.repeat_probe(opened, sessions[0], 16)
+            ratios[backend] = unseen.repeat_probe(opened, sessions[0], 16, seed=1)
     assert ratios["tests.zoo.memoising"]["ratio_low_95"] > 1.1
     assert ratios["simulated"]["ratio_low_95"] < 1.1
-    assert all(found["pairs"] >= 5 and found["ratio_low_95"] <= found["ratio"] for found in ratios.values())
+    assert all(found["pairs"] >= 5 and found["ratio_low_95"] < found["ratio"] for found in ratios.values())
 
 
 @pytest.mark.parametrize("backend", ["raises_on_nth_batch", "wrong_rows", "not_finite"])
@@ -168,3 +175,146 @@ def test_every_kind_of_batch_is_warmed_up(batch: int, sizes: list[int]) -> None:
 
 def test_cores_are_those_that_may_be_used() -> None:
     assert 1 <= usable_cores() <= len(os.sched_getaffinity(0))
+
+
+def test_a_load_that_the_limit_does_not_allow_is_cut_as_far_as_it_goes(data_root: Path) -> None:
+    """A batch takes 20 ms, beyond the limit of 15 ms at any load."""
+    slow = subject("simulated", data_root, per_batch_us="20000", per_sample_us="100")
+    serving = Serving(32, 0, 1, 1, "cpu")
+    with loaded(slow, serving) as sessions:
+        found = hint(slow, sessions, serving, SERVER)
+    assert found["value"] == pytest.approx(found["measured_samples_per_s"] * 0.5 * 0.7**6)
+    assert found["probed_p99_ms"] >= 20
+
+
+def test_a_layout_follows_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "usable_cores", lambda: 12)
+    assert search._layouts(Requested(), OFFLINE) == [(1, 12), (3, 4), (6, 2), (12, 1)]
+    assert search._layouts(Requested(threads=2), OFFLINE) == [(6, 2)]
+    assert search._layouts(Requested(), SINGLE) == [(1, 1), (1, 12)]
+
+
+def test_a_batch_of_a_stream_is_no_larger_than_its_query(simulated: Subject) -> None:
+    assert resolve(simulated, Requested(batch=32, threads=1), SINGLE)[0].batch == 1
+    assert resolve(simulated, Requested(batch=32, threads=1), MULTI)[0].batch == 8
+
+
+def test_a_batchs_time_is_that_of_one_session_while_all_are_busy(simulated: Subject) -> None:
+    _, (tried,) = resolve(simulated, Requested(batch=32, sessions=2, threads=1), OFFLINE)
+    assert tried["batch_ms"] >= 2.64 * 0.95
+
+
+def test_no_larger_batch_is_tried_where_one_takes_long(simulated: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "LONGEST_BATCH_S", 1e-9)
+    _, tried = resolve(simulated, Requested(sessions=1, threads=1), OFFLINE)
+    assert [one["serving"]["batch"] for one in tried] == [16]
+
+
+def test_sessions_are_closed(simulated: Subject) -> None:
+    with loaded(simulated, Serving(8, 0, 2, 1, "cpu")) as sessions:
+        closed: list[object] = []
+        for session in sessions:
+            session.close = lambda session=session: closed.append(session)  # type: ignore[method-assign, misc]
+    assert closed == sessions
+
+
+def test_a_throughput_is_near_what_the_simulation_can(simulated: Subject) -> None:
+    """A batch of 64 takes 3.28 ms; a busy machine is slower, and hardly five times."""
+    with loaded(simulated, Serving(64, 0, 1, 1, "cpu")) as sessions:
+        rate = speed.throughput(simulated, sessions, 64, 0.1)
+    assert 64 / 3.28e-3 / 5 < rate < 64 / 3.28e-3 * 1.05
+
+
+class Session:
+    """Notes what it is asked, and answers with the sample's own index; `slow` of its batches take longer."""
+
+    def __init__(self, slow: int = 0) -> None:
+        self.asked: list[list[int]] = []
+        self.slow = slow
+
+    def predict(self, samples: np.ndarray) -> np.ndarray:
+        if self.slow:
+            self.slow -= 1
+            time.sleep(0.05)
+        self.asked.append(samples[:, 0, 0, 0].astype(int).tolist())
+        return np.zeros((len(samples), 10), np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+class Numbered:
+    """A dataset in which a sample is made of its own index alone."""
+
+    total = 5000
+
+    def batch(self, indices: object) -> np.ndarray:
+        return np.broadcast_to(np.asarray(indices, np.float32)[:, None, None, None], (len(indices), 1, 1, 4))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def numbered(simulated: Subject) -> Subject:
+    return replace(simulated, dataset=Numbered())  # type: ignore[arg-type]
+
+
+def test_a_percentile_of_arrivals_sees_the_slowest_few(numbered: Subject) -> None:
+    session = Session(slow=2)
+    assert speed.arrival_latency(numbered, [session], 1, 100.0, 0.5) >= 0.05  # type: ignore[list-item]
+    assert speed.query_latency(numbered, [Session(slow=2)], 1, 1, 0.1) < 0.05  # type: ignore[list-item]
+
+
+def test_the_evaluation_set_is_answered_again_in_other_orders_and_batches(numbered: Subject) -> None:
+    session = Session()
+    found = sensitivity(numbered, [session], 100, seed=5)  # type: ignore[list-item]
+    flat = [index for batch in session.asked for index in batch]
+    baseline, maximum, single, mixed = (flat[start : start + 5000] for start in range(0, 20_000, 5000))
+    assert baseline == list(range(5000)) and sorted(maximum) == sorted(single) == sorted(mixed) == baseline
+    assert len({tuple(order) for order in (baseline, maximum, single, mixed)}) == 4
+    sizes = [len(batch) for batch in session.asked]
+    assert sizes[:100] == [100] * 100 and sizes[100:5100] == [1] * 5000
+    assert len(set(sizes[5100:])) > 10 and max(sizes[5100:-1]) <= 100
+    assert [one["batch"] for one in found["passes"]] == ["maximum", "1", "mixed"]
+    assert sensitivity(numbered, [Session()], 1, seed=5)["passes"] == [  # type: ignore[list-item]
+        {"order": "shuffled", "batch": "maximum", "samples": 5000, "differences": 0}
+    ]
+
+
+def test_a_backend_that_fails_while_the_set_is_answered_again_fails_it(numbered: Subject) -> None:
+    class Failing(Session):
+        def predict(self, samples: np.ndarray) -> np.ndarray:
+            raise RuntimeError("the model fell over")
+
+    with pytest.raises(RunFailed, match="the model fell over"):
+        sensitivity(numbered, [Session(), Failing()], 100, seed=5)  # type: ignore[list-item]
+
+
+def test_unseen_inputs_are_in_range_and_are_no_sample(data_root: Path) -> None:
+    opened = subject("simulated", data_root)
+    inputs = unseen.drawn(opened.dataset, seed=3)
+    every = opened.dataset.batch(range(opened.dataset.total))
+    assert inputs.shape == (256, 1, 28, 28) and inputs.dtype == np.float32
+    assert inputs.min() >= every.min() - 1e-5 and inputs.max() <= every.max() + 1e-5
+    # One grey level is 1/255 of the range: rounding goes half as far.
+    level = (every.max() - every.min()) / 255
+    for one in inputs[:20]:
+        assert np.abs(every - one).max(axis=(1, 2, 3)).min() > 10 * level
+    assert np.array_equal(inputs, unseen.drawn(opened.dataset, seed=3))
+    assert not np.array_equal(inputs, unseen.drawn(opened.dataset, seed=4))
+
+
+def test_every_probe_gives_signs_of_life(simulated: Subject) -> None:
+    beats: list[int] = []
+    alive = replace(simulated, beat=beats.append)
+    serving = Serving(8, 0, 1, 1, "cpu")
+    with loaded(alive, serving) as sessions:
+        assert sum(beats) == 1 + 2 + 4 + 8, "the warm-up"
+        for probe in (
+            lambda: speed.throughput(alive, sessions, 8, 0.05),
+            lambda: speed.query_latency(alive, sessions, 8, 8, 0.05),
+            lambda: speed.arrival_latency(alive, sessions, 8, 1000, 0.05),
+            lambda: unseen.repeat_probe(alive, sessions[0], 8, 1),
+            lambda: unseen.answers(alive, sessions[0], 8, 1),
+        ):
+            beats.clear()
+            probe()
+            assert sum(beats) > 0

@@ -141,3 +141,19 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary.conf").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="cannot be read"):
         user_conf.read(tmp_path / "binary.conf", WORKLOAD, "server")
+
+
+@pytest.mark.parametrize("model", ["fashion-resnet", "fashion_resnet", "Fashion-ResNet"])
+def test_a_workload_may_be_spelt_as_elsewhere(tmp_path: Path, model: str) -> None:
+    assert read(tmp_path, f"{model}.Offline.target_qps = 5\n", "offline").target_qps == 5
+
+
+def test_a_workload_that_is_nearly_one_of_ours_is_refused_and_a_strangers_is_not(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, "resnet50.Offline.target_qps = 7\nfashon-resnet.Offline.target_qps = 5\n")
+    assert "line 2: there is no workload 'fashon-resnet'. Did you mean 'fashion-resnet'?" in sentence
+    assert read(tmp_path, "resnet50.Offline.target_qps = 7\n", "offline").target_qps is None
+
+
+def test_a_latency_of_all_scenarios_is_no_limit_of_the_servers(tmp_path: Path) -> None:
+    assert read(tmp_path, "*.*.target_latency = 7\n", "server") == UserConf()
+    assert read(tmp_path, "*.*.target_latency = 7\n", "single-stream").expected_latency_ms == 7

@@ -77,7 +77,7 @@ def _paths(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
         yield from _paths(inner, (*path, key))
 
 
-@pytest.mark.parametrize("part", ["record", "preparation", "environment", "probe_after"])
+@pytest.mark.parametrize("part", ["record", "preparation", "environment", "probe_after", "reference_after"])
 def test_no_record_however_hostile_breaks_the_law(part: str) -> None:
     honest = case("offline")
     for path in _paths(getattr(honest.performance, part)):
@@ -156,7 +156,27 @@ def test_notes_fail_nothing() -> None:
         "other sources",
     ):
         assert said in notes
-    assert "3 attempts: from 90.0 to 120.0, median 100.0; they lie 30% apart" in notes
+    assert "3 valid attempts: from 90.0 to 120.0, median 100.0; their spread is 30 % of the median" in notes
+
+
+@pytest.mark.parametrize(("load", "busy"), [(2.0, False), (2.1, True)])
+def test_a_machine_is_busy_with_more_than_its_cores_before_the_performance_run(load: float, busy: bool) -> None:
+    honest = case("offline")
+    loaded = with_environment(honest.performance, load, "load_average_1min")
+    assert any("busy" in note for note in replace(honest, performance=loaded).verdict().notes) is busy
+    later = with_environment(honest.accuracy, 9.0, "load_average_1min")
+    assert not any("busy" in note for note in replace(honest, accuracy=later).verdict().notes)
+
+
+def test_an_accuracy_far_below_its_target_is_not_near_it() -> None:
+    far = replace(case("offline"), facts=replace(case("offline").facts, target=99.0))
+    assert not any("too near" in note for note in far.verdict().notes)
+
+
+def test_only_what_counts_is_submittable() -> None:
+    refused = verdict(Check("valid", False, ""), submittable=True)
+    assert not refused.record()["submittable"]
+    assert verdict(Check("valid", True, ""), submittable=True).record()["submittable"]
 
 
 def test_a_verdict_names_what_it_judged_and_who_judged() -> None:

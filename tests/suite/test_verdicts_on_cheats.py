@@ -35,23 +35,26 @@ def failed(judged: dict[str, Any]) -> dict[str, str]:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    ("backend", "options", "code"),
+    ("backend", "options", "codes"),
     [
-        ("memoising", "", "not-from-memory"),
-        ("memoising", "key=rounded", "not-from-memory"),
-        ("memoising", "when=loadgen", "not-from-memory"),
-        ("another_models_labels", "", "same-answers"),
-        ("drops_work", "", "same-answers"),
+        ("memoising", "", {"not-from-memory"}),
+        ("memoising", "key=rounded,when=loadgen", {"not-from-memory"}),
+        ("label_table", "", {"not-from-memory"}),
+        # The other model is still there when the unseen inputs come.
+        ("another_models_labels", "", {"same-answers", "not-from-memory"}),
+        ("drops_work", "", {"same-answers"}),
     ],
 )
-def test_a_cheat_is_fast_and_accurate_and_does_not_count(backend: str, options: str, code: str, tmp_path: Path) -> None:
-    """Each passes every rule but the one that was made for it."""
+def test_a_cheat_is_fast_and_accurate_and_does_not_count(
+    backend: str, options: str, codes: set[str], tmp_path: Path
+) -> None:
+    """Each passes every rule but those that were made for it."""
     # One that behaves while the load is measured is faster than the hint says: the load is given, so that it is valid.
     load = ("--target-qps=400000",) if "loadgen" in options else ()
     exit_code, judged = verdict(backend, tmp_path, f"--backend-options={options}", *load)
     assert exit_code == 1
     assert not judged["counts"]
-    assert set(failed(judged)) == {code}, failed(judged)
+    assert set(failed(judged)) == codes, failed(judged)
 
 
 @pytest.mark.timeout(400)

@@ -1,5 +1,6 @@
 """Honest: INT8 whose activation scales are those of the batch, so that an answer depends on its neighbours."""
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +21,9 @@ def load(
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "int8.onnx"
-        quantize_dynamic(model.path, path, weight_type=QuantType.QUInt8)
+        # The quantizer leaves files beside its input, which here is the cache's.
+        source, path = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        shutil.copyfile(model.path, source)
+        quantize_dynamic(source, path, weight_type=QuantType.QUInt8)
         quantized = replace(model, path=path, sha256=sha256_file(path), chain=(*model.chain, "dynamic int8"))
         return real.load(quantized, workload, device=device, threads=threads, options=options)

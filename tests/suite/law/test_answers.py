@@ -4,7 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.law.answers import LEAST_COMPARED
+from common.errors import TandemError
+from common.statistics import fisher_greater
+from suite.law.answers import LEAST_COMPARED, sensitivity_of
 from tests.evidence_factory import ANSWERS, SERVING, TRUTH, Case, assert_refused, case, with_answers, with_preparation
 
 
@@ -89,11 +91,6 @@ def test_no_answers_are_not_compared() -> None:
     assert_refused(performance(**none), "same-answers")
 
 
-def test_the_power_reached_is_stated() -> None:
-    detail = next(check.detail for check in case("server").verdict().checks if check.name == "same-answers")
-    assert "1 % wrong answers would be refused with" in detail
-
-
 def test_an_answer_logged_twice_is_refused() -> None:
     seq_ids = sampled().seq_ids.copy()
     seq_ids[0] = seq_ids[1]
@@ -155,3 +152,68 @@ def test_a_batch_of_one_has_but_one_pass() -> None:
 def test_a_sensitivity_of_another_serving_is_refused() -> None:
     detail = assert_refused(preparation({**SERVING, "batch": 1}, "serving"), "same-answers")
     assert "another serving" in detail
+
+
+def test_a_difference_is_refused_at_one_in_a_thousand() -> None:
+    samples = len(sampled().indices)
+    chances = [fisher_greater(lost, samples, 10, 2000) for lost in range(60)]
+    passes = max(lost for lost, chance in enumerate(chances) if chance >= 0.001)
+    # As many wrong answers became right as right ones wrong, so that only the number of differences can refuse.
+    assert changed(passes // 2, passes - passes // 2, differences=10).verdict().counts
+    more = passes + 1
+    assert_refused(changed(more // 2, more - more // 2, differences=10), "same-answers")
+
+
+def test_an_answer_to_the_sample_after_the_last_is_an_answer_to_none() -> None:
+    issued = case("offline").performance.timeline.issued  # type: ignore[union-attr]
+    for number, refused in ((issued, True), (issued - 1, False)):
+        seq_ids = sampled().seq_ids.copy()
+        seq_ids[seq_ids == number] = 0
+        seq_ids[0] = number
+        detail = told(performance(seq_ids=seq_ids))
+        assert ("an answer to no sample" in detail) is refused
+
+
+def told(case: Case) -> str:
+    return next(one.detail for one in case.verdict().checks if one.name == "same-answers")
+
+
+def short(count: int, issued: int) -> Case:
+    """Returns a case of so few samples, of which `count` answers were logged."""
+    honest = case("offline")
+    assert honest.performance.timeline
+    few = {name: getattr(sampled(), name)[:count] for name in ("indices", "payload")}
+    run = with_answers(honest.performance, seq_ids=np.arange(count), **few)
+    timeline = replace(honest.performance.timeline, callback_samples=np.array([issued], np.int64))
+    return replace(honest, performance=replace(run, timeline=timeline))
+
+
+def test_of_a_short_run_every_answer_is_compared() -> None:
+    assert "0 of 300 sampled answers differ" in told(short(300, 300))
+    assert "too few to compare" in told(short(299, 300))
+
+
+def test_of_a_small_dataset_every_sample_is_answered_again() -> None:
+    run = case("offline").performance
+    facts = replace(case("offline").facts, truth=TRUTH[:100])
+    every = with_preparation(run, sensitivity(100, 0), "sensitivity")
+    assert sensitivity_of(every, facts).samples == 100
+    with pytest.raises(TandemError, match="no sensitivity of 100 samples or more"):
+        sensitivity_of(with_preparation(run, sensitivity(99, 0), "sensitivity"), facts)
+
+
+@pytest.mark.parametrize(("count", "differences"), [(459, 0), (1000, 0), (459, 10), (2000, 20)])
+def test_the_power_that_is_stated_is_that_of_the_test(count: int, differences: int) -> None:
+    """One per cent of wrong answers, on top of the sensitivity, found by Fisher's exact test at 0.001."""
+    from scipy.stats import binom, fisher_exact
+
+    def refused(found: int) -> bool:
+        table = [[found, count - found], [differences, 2000 - differences]]
+        return bool(fisher_exact(table, alternative="greater").pvalue < 0.001)
+
+    fewest = next(found for found in range(count) if refused(found))
+    power = float(binom.sf(fewest - 1, count, differences / 2000 + 0.01))
+    few = {name: getattr(sampled(), name)[:count] for name in ("seq_ids", "indices", "payload")}
+    honest = performance(**few)
+    run = with_preparation(honest.performance, sensitivity(2000, differences), "sensitivity")
+    assert f"1 % of wrong answers would be seen with {100 * power:.1f} %" in told(replace(honest, performance=run))

@@ -60,7 +60,7 @@ def test_the_target_decides() -> None:
     reached = replace(honest, facts=replace(honest.facts, target=95.0))
     assert reached.verdict().counts
     short = replace(honest, facts=replace(honest.facts, target=95.001))
-    assert "points short" in assert_refused(short, "complete")
+    assert ": 0.001 points short" in assert_refused(short, "complete")
 
 
 def test_a_target_that_is_no_number_is_never_met() -> None:

@@ -33,8 +33,6 @@ def test_loadgens_own_figure_counts_where_both_agree() -> None:
 
 
 def test_the_lower_counts_where_loadgens_is_the_lower() -> None:
-    counted = counted_of(late_tail("server", 0, 0).performance)
-    assert counted and counted.timeline
     slower = replace(
         case("server").performance.result,
         values={**case("server").performance.result.values, "result_completed_samples_per_sec": 100.0},
@@ -54,3 +52,21 @@ def test_without_a_timeline_no_figure_is_known(scenario: str) -> None:
     gone = replace(honest.performance, timeline=None)
     assert counted_of(gone) is None
     assert not check(Pair(gone, honest.accuracy, honest.rules, honest.facts)).passed
+
+
+@pytest.mark.parametrize(("factor", "lower"), [(1.019, False), (1.021, True)])
+@pytest.mark.parametrize("scenario", ["offline", "server"])
+def test_two_percent_apart_is_where_the_lower_one_counts(scenario: str, factor: float, lower: bool) -> None:
+    run = case(scenario).performance
+    assert run.result and run.timeline
+    key = {"offline": "result_samples_per_second", "server": "result_completed_samples_per_sec"}[scenario]
+    # By as much of LoadGen's own figure as the rule says.
+    said = run.timeline.throughput / (2 - factor)
+    result = replace(run.result, values={**run.result.values, key: said})
+    found = counted_of(replace(run, result=result))
+    assert found and found.value == (run.timeline.throughput if lower else said)
+
+
+def test_the_tail_of_an_offline_run_counts() -> None:
+    found = counted_of(late_tail("offline", 1, 10**9).performance)
+    assert found and found.timeline and found.value == found.timeline < found.loadgen / 2

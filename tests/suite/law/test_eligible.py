@@ -38,3 +38,9 @@ def test_a_backend_without_a_model_never_counts_whatever_the_record_says(backend
         for run in (honest.performance, honest.accuracy)
     ]
     assert backend in assert_refused(replace(honest, performance=runs[0], accuracy=runs[1]), "eligible")
+
+
+def test_the_backends_own_name_is_enough() -> None:
+    honest = case("offline")
+    null = with_record(honest.performance, "null", "backend", "name")
+    assert "eligible" in replace(honest, performance=null).failed()

@@ -29,7 +29,9 @@ def test_only_a_finished_run_is_finished(state: object) -> None:
     ],
 )
 def test_a_recorded_fault_is_told(faults: list[Any]) -> None:
-    assert "no such layer" in assert_refused(accuracy(with_record(honest(), faults, "sut", "faults")), "finished")
+    detail = assert_refused(accuracy(with_record(honest(), faults, "sut", "faults")), "finished")
+    assert detail.count("no such layer") == min(len(faults), 3)
+    assert ("and 6 faults more" in detail) is (len(faults) == 9)
 
 
 @pytest.mark.parametrize("faults", [None, "", {}, 0])
@@ -48,6 +50,15 @@ def test_the_timeline_must_hold_as_many_samples() -> None:
     assert run.timeline
     fewer = replace(run.timeline, batch_samples=run.timeline.batch_samples - 1)
     assert "completed by the timeline" in assert_refused(accuracy(replace(run, timeline=fewer)), "finished")
+
+
+def test_the_timeline_must_hold_as_many_arrivals() -> None:
+    run = honest()
+    assert run.timeline
+    samples = run.timeline.callback_samples.copy()
+    samples[-1] += 1
+    more = replace(run, timeline=replace(run.timeline, callback_samples=samples))
+    assert "2001 issued by the timeline" in assert_refused(accuracy(more), "finished")
 
 
 def test_a_run_without_samples_is_none() -> None:

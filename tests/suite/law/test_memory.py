@@ -183,3 +183,8 @@ def test_answers_to_other_inputs_or_none_say_nothing(changes: dict[str, Any]) ->
     honest = case("offline").performance
     after = {**honest.probe_after, "unseen": {**UNSEEN, **changes}}
     assert_refused(replace(case("offline"), performance=with_probe_after(honest, after)), "not-from-memory")
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_five_pairs_are_enough(where: str) -> None:
+    assert probe(where, {**PROBE, "pairs": 5}).verdict().counts

@@ -124,3 +124,21 @@ def test_an_export_is_compared_whatever_the_recipe_that_left_it_as_it_was() -> N
         return with_preparation(with_variant(run, recipe="fuse:level=all"), None, "artifact_check")
 
     assert "the export's comparison" in assert_refused(both(fused), "prepared")
+
+
+def test_these_belong_to_their_run() -> None:
+    assert set(EQUAL) == {"variant", "backend version", "sources", "machine"}
+
+
+def test_one_changed_answer_is_within_the_tolerance_and_two_are_not() -> None:
+    assert compared(changed_answers=1).verdict().counts
+    assert "2 of 512 samples otherwise" in assert_refused(compared(changed_answers=2), "prepared")
+
+
+def test_a_machine_that_nobody_names_is_none() -> None:
+    def nameless(run: Evidence) -> Evidence:
+        changed = with_environment(with_record(run, None, "fingerprint"), None, "fingerprint")
+        return with_preparation(changed, None, "fingerprint")
+
+    detail = next(one.detail for one in both(nameless).verdict().checks if one.name == "prepared")
+    assert "its environment names no machine" in detail and "its preparation names no machine" in detail

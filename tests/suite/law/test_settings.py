@@ -189,3 +189,28 @@ def test_a_record_that_does_not_tell_the_settings_is_refused(part: str, value: o
     honest = case("offline")
     run = with_record(honest.accuracy, value, part)
     assert "its record does not say which settings" in assert_refused(replace(honest, accuracy=run), "settings")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "key", "value"),
+    [
+        ("offline", "generated_samples_per_query", 1023),
+        ("server", "generated_samples_per_query", 2),
+        ("multi-stream", "generated_samples_per_query", 1),
+        ("server", "requested_server_max_async_queries", 4),
+        ("multi-stream", "effective_min_sample_count", 700),
+        ("offline", "effective_scenario", "Server"),
+    ],
+)
+def test_what_a_scenario_demands_of_its_own(scenario: str, key: str, value: Any) -> None:
+    detail = next(
+        one.detail for one in performance(scenario, **{key: value}).verdict().checks if one.name == "settings"
+    )
+    assert f"{key} is {value!r}" in detail
+
+
+def test_loadgen_writes_six_digits_and_no_fewer() -> None:
+    honest = case("offline")
+    for factor, right in ((1 + 4e-6, True), (1 + 2e-5, False)):
+        given = with_record(honest.performance, 4e6 * factor, "settings", "offline_expected_qps")
+        assert replace(honest, performance=given).verdict().counts is right

@@ -97,3 +97,17 @@ def test_a_variant_that_is_no_record_is_refused(value: object) -> None:
 @pytest.mark.parametrize("path", [("attempt",), ("started_at",), ("hint",), ("accuracy_log_rng_seed",), ("asked",)])
 def test_what_may_differ_may_differ(path: tuple[str, ...]) -> None:
     assert accuracy(lambda run: with_record(run, 12345, *path)).verdict().counts
+
+
+def test_all_that_makes_two_runs_one_system_must_be_equal() -> None:
+    assert set(EQUAL) == {
+        *("workload", "dataset", "preprocessing", "variant", "model", "options", "backend", "backend version"),
+        *("device", "scenario", "serving", "sources", "machine", "profile"),
+    }
+
+
+@pytest.mark.parametrize(("name", "other"), [("backend", "torch"), ("workload", "other-net")])
+def test_a_variant_is_of_the_backend_and_the_workload_that_the_record_names(name: str, other: str) -> None:
+    renamed = both(lambda run: with_variant(run, **{name: other}))
+    detail = next(one.detail for one in renamed.verdict().checks if one.name == "together")
+    assert f"the variant's {name} is {other}, not" in detail
