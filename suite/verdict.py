@@ -36,7 +36,7 @@ from suite.law import (
     together,
     valid,
 )
-from suite.law.base import Check, Facts, Pair, Rule, judged
+from suite.law.base import Check, Facts, Pair, Rule, judged, whole
 from suite.law.drain import Counted
 from suite.rules import Rules
 
@@ -167,8 +167,8 @@ def judge_single(evidence: Evidence, profile: Rules, facts: Facts, *, judged_by:
         return judged(settings.NAME, faults, f"as the {profile.profile} profile demands")
 
     def ended(pair: Pair) -> Check:
-        samples = evidence.get("sut", "samples_completed")
-        return judged(finished.NAME, finished.faults_of(evidence), f"no error; {samples} samples")
+        samples = whole(evidence.get("sut", "samples_completed")) or 0
+        return judged(finished.NAME, finished.faults_of(evidence), f"no error; {samples:,} samples")
 
     checks: dict[str, Rule]
     if evidence.mode == "accuracy":
