@@ -396,3 +396,18 @@ def test_single_streams_rates_are_those_of_its_latencies() -> None:
         assert "rate with" in detail
         assert_refused(changed("single-stream", **{key: None}), "valid")
     assert "mean latency is missing" in told(changed("single-stream", result_mean_latency_ns=None))
+
+
+def test_a_slow_last_query_is_no_fault() -> None:
+    """LoadGen's rate with its own overhead ends where the last query is issued, not where it is answered."""
+    timeline = case("single-stream").performance.timeline
+    assert timeline
+    latencies = timeline.batch_ns - timeline.callback_ns
+    gaps = timeline.callback_ns[1:] - timeline.batch_ns[:-1]
+    slowest_last = np.sort(latencies)
+    callbacks = timeline.callback_ns[0] + np.concatenate([[0], np.cumsum(slowest_last[:-1] + gaps)])
+    moved = with_timeline("single-stream", callback_ns=callbacks, batch_ns=callbacks + slowest_last)
+    rate = (len(callbacks) - 1) / ((callbacks[-1] - callbacks[0]) / 1e9)
+    assert rate > len(callbacks) / ((callbacks[-1] + slowest_last[-1] - callbacks[0]) / 1e9)
+    slow = with_values(moved.performance, result_qps_with_loadgen_overhead=rate)
+    assert replace(moved, performance=slow).verdict().counts
