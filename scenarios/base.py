@@ -11,7 +11,10 @@ from reference_models.base import Model, Workload
 
 
 class Session(Protocol):
-    """A loaded model. One thread uses it at a time; two sessions may run side by side."""
+    """A loaded model. One thread uses it at a time; two sessions may run side by side.
+
+    The threads that load it, call it and close it are different ones, and those that have done their part end.
+    """
 
     def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
         """Returns the raw outputs, shape (n, *output_shape), of samples of shape (n, *input_shape)."""

@@ -68,12 +68,15 @@ class Subject:
             )
             for _ in range(serving.sessions)
         ]
-        self.warm_up(sessions, warm_up_sizes(serving.batch))
+        self._warm_up(sessions, warm_up_sizes(serving.batch))
         return sessions
 
     @on_own_thread
     def warm_up(self, sessions: list[Session], sizes: list[int]) -> None:
         """Has every session answer a batch of each size: runtimes allocate, and some compile, by shape."""
+        self._warm_up(sessions, sizes)
+
+    def _warm_up(self, sessions: list[Session], sizes: list[int]) -> None:
         for session in sessions:
             for size in sizes:
                 session.predict(self.zeros(size))

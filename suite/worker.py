@@ -21,6 +21,7 @@ from suite import plugins
 from suite.channel import Channel
 from suite.environment import source_digest
 from suite.evidence import PROBE_AFTER, SCHEMA
+from suite.own_thread import on_own_thread
 from suite.probes import unseen
 from suite.probes.sensitivity import sensitivity
 from suite.resources import peak_memory
@@ -77,7 +78,8 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
         if "sensitivity" not in findings:
             # Before anything has shown this process the whole evaluation set.
             channel.phase("probing for answers from memory")
-            findings["repeat_probe"] = unseen.repeat_probe(subject, sessions[0], serving.batch, job["seed"])
+            probe = on_own_thread(unseen.repeat_probe)
+            findings["repeat_probe"] = probe(subject, sessions[0], serving.batch, job["seed"])
             channel.phase("answering the evaluation set in other batches")
             findings["sensitivity"] = sensitivity(subject, sessions, serving.batch, job["seed"])
         measured = None

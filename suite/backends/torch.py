@@ -32,6 +32,7 @@ RECOMPILE_LIMIT = 64
 
 _networks: "dict[tuple[Any, ...], torch.nn.Module]" = {}
 _networks_lock = threading.Lock()
+_thread = threading.local()
 
 
 def version() -> str:
@@ -65,21 +66,23 @@ def load(model: Model, workload: Workload, *, device: str, threads: int, options
         if key not in _networks:
             _networks[key] = _prepared(model, workload, device, threads, compiled)
         network = _networks[key]
-    return TorchSession(network, device, threads)
+    return TorchSession(network, device, threads, compiled)
 
 
 class TorchSession:
     """A network that the process shares, with a number of threads of its own."""
 
-    def __init__(self, network: "torch.nn.Module", device: str, threads: int) -> None:
+    def __init__(self, network: "torch.nn.Module", device: str, threads: int, compiled: bool) -> None:
         self._network: torch.nn.Module | None = network
-        self._device, self._threads = device, threads
+        self._device, self._threads, self._compiled = device, threads, compiled
 
     def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
         """Returns the network's outputs, shape (n, *output_shape)."""
         if self._network is None:
             raise RuntimeError("predict was called on a closed session")
         _use_threads(self._threads)
+        if self._compiled:
+            _use_compiler()
         return _outputs(self._network, self._device, samples)
 
     def close(self) -> None:
@@ -109,12 +112,7 @@ def _reference(model: Model, workload: Workload) -> "torch.nn.Module":
 
 
 def _compile(network: "torch.nn.Module", workload: Workload, device: str) -> "torch.nn.Module":
-    import torch._dynamo.config
-    import torch._inductor.config
-
-    # Compile in this process: a pool of compiling processes would outlive the warm-up and share the cores.
-    torch._inductor.config.compile_threads = 1
-    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+    _use_compiler()
     network.compile(dynamic=True, fullgraph=True)
     with warnings.catch_warnings():
         # The compiler warns of deprecated parts of torch that it uses itself.
@@ -130,6 +128,19 @@ def _outputs(network: "torch.nn.Module", device: str, samples: NDArray[np.float3
     with torch.inference_mode():
         outputs: NDArray[Any] = network(torch.from_numpy(samples).to(device)).cpu().numpy()
     return outputs
+
+
+def _use_compiler() -> None:
+    """Sets the calling thread's compiler, once: torch keeps these settings too for every thread."""
+    if getattr(_thread, "has_compiler", False):
+        return
+    import torch._dynamo.config
+    import torch._inductor.config
+
+    # Compile in this process: a pool of compiling processes would outlive the warm-up and share the cores.
+    torch._inductor.config.compile_threads = 1
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+    _thread.has_compiler = True
 
 
 def _use_threads(threads: int) -> None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from common.statistics import mean_lower_bound
 from reference_models.base import Dataset
 from scenarios.base import Session
-from suite.own_thread import on_own_thread
 from suite.subject import Subject
 
 PAIRS = 60
@@ -29,7 +28,6 @@ MOST_SHIFT = 3
 MIX = (0.85, 0.95)
 
 
-@on_own_thread
 def repeat_probe(subject: Subject, session: Session, batch: int, seed: int) -> dict[str, Any]:
     """Returns how much faster a batch that was just answered is answered again than one of inputs never seen.
 
@@ -64,7 +62,6 @@ def drawn(dataset: Dataset, seed: int) -> NDArray[np.float32]:
     return unseen(dataset, generator, generator.integers(0, dataset.total, COMPARED))
 
 
-@on_own_thread
 def answers(subject: Subject, session: Session, batch: int, seed: int) -> list[str]:
     """Returns a session's payloads for the unseen inputs of a seed, in hexadecimal."""
     inputs = drawn(subject.dataset, seed)

@@ -16,9 +16,9 @@ from suite.probes import speed, unseen
 from suite.probes.sensitivity import sensitivity
 from suite.resources import usable_cores
 from suite.search import BATCHES, SERVER_CUT, SERVER_CUTS, Terms, hint, loaded, resolve
-from suite.subject import Subject, describe, warm_up_sizes
+from suite.subject import Subject, warm_up_sizes
 from suite.variant import Requested, Serving
-from tests.conformance.loading import variant
+from tests.suite.subjects import subject
 from tests.zoo.counting import Count
 
 OFFLINE = Terms("offline", 1, None, None, inline=False)
@@ -26,16 +26,6 @@ SERVER = Terms("server", 1, 15, 0.5, inline=False)
 SINGLE = Terms("single-stream", 1, None, None, inline=True)
 MULTI = Terms("multi-stream", 8, None, None, inline=True)
 ONE = Requested(batch=32, sessions=1, threads=1)
-
-
-def subject(backend: str, data_root: Path, **options: str) -> Subject:
-    workload = plugins.workload("fashion-resnet")
-    chosen = variant(backend, workload, **options)
-    opened = Subject.open(
-        describe(workload.name, backend, chosen.model, dict(chosen.options), data_root / workload.dataset_name)
-    )
-    opened.dataset.load(range(opened.dataset.total))
-    return opened
 
 
 @pytest.fixture(autouse=True)
@@ -50,16 +40,19 @@ def simulated(data_root: Path) -> Subject:
     return subject("simulated", data_root, per_batch_us="2000", per_sample_us="20")
 
 
-def test_offline_takes_the_fastest_of_all_layouts_and_batches(simulated: Subject) -> None:
+def test_offline_takes_the_fastest_of_all_layouts_and_batches(
+    simulated: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = 2
+    monkeypatch.setattr(search, "usable_cores", lambda: cores)
     serving, tried = resolve(simulated, Requested(), OFFLINE)
-    cores = usable_cores()
     layouts = {(one["serving"]["sessions"], one["serving"]["threads"]) for one in tried}
     assert layouts == {(cores, 1), (1, cores)}
     assert {one["serving"]["batch"] for one in tried} == set(BATCHES)
     fastest = max(tried, key=lambda one: one["samples_per_s"])
     assert serving == Serving(**fastest["serving"])
-    # A simulated session sleeps, so more sessions and larger batches are faster.
-    assert serving.sessions == cores and serving.batch >= 128
+    # A simulated session sleeps, so more sessions are faster.
+    assert serving.sessions == cores
 
 
 def test_server_leaves_room_within_its_limit(simulated: Subject) -> None:
@@ -70,11 +63,14 @@ def test_server_leaves_room_within_its_limit(simulated: Subject) -> None:
     assert chosen["batch_ms"] <= 3 or chosen == min(tried, key=lambda one: one["batch_ms"])
 
 
-def test_server_takes_the_quickest_where_nothing_fits(data_root: Path) -> None:
+def test_server_takes_the_fastest_of_the_quickest_where_nothing_fits(data_root: Path) -> None:
+    """Batches of 16 take 9.6 ms and of 32 11.2 ms, which is much the same; of 64 14.4 ms."""
     slow = subject("simulated", data_root, per_batch_us="8000", per_sample_us="100")
     serving, tried = resolve(slow, Requested(sessions=1), SERVER)
-    assert all(one["batch_ms"] > 3 for one in tried)
-    assert serving.batch == min(tried, key=lambda one: one["batch_ms"])["serving"]["batch"]
+    quickest = min(one["batch_ms"] for one in tried)
+    assert quickest > 3
+    near = [one for one in tried if one["batch_ms"] <= 1.25 * quickest]
+    assert serving.batch == max(near, key=lambda one: one["samples_per_s"])["serving"]["batch"] <= 32
 
 
 @pytest.mark.parametrize(("terms", "batch"), [(SINGLE, 1), (MULTI, 8)])
@@ -226,7 +222,7 @@ def test_a_throughput_is_near_what_the_simulation_can(simulated: Subject) -> Non
 
 
 class Session:
-    """Notes what it is asked, and answers with the sample's own index; `slow` of its batches take longer."""
+    """Notes what it is asked, and answers with the last digit of a sample's index; `slow` batches take longer."""
 
     def __init__(self, slow: int = 0) -> None:
         self.asked: list[list[int]] = []
@@ -237,7 +233,9 @@ class Session:
             self.slow -= 1
             time.sleep(0.05)
         self.asked.append(samples[:, 0, 0, 0].astype(int).tolist())
-        return np.zeros((len(samples), 10), np.float32)
+        outputs = np.zeros((len(samples), 10), np.float32)
+        outputs[np.arange(len(samples)), np.array(self.asked[-1]) % 10] = 1
+        return outputs
 
     def close(self) -> None:
         pass

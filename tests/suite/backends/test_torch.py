@@ -55,13 +55,16 @@ def test_outputs_carry_no_gradient_and_are_plain_arrays() -> None:
 
 @pytest.mark.skipif(not any(map(shutil.which, backend.COMPILERS)), reason="there is no C++ compiler")
 def test_compiled_answers_are_the_eager_ones_in_every_batch_without_compiling_again() -> None:
+    from torch._dynamo import config as dynamo
     from torch._dynamo.utils import counters
 
-    samples = images(WORKLOAD.name, 512)
+    samples, limits = images(WORKLOAD.name, 512), []
     found: dict[int, Any] = {}
 
     def work() -> None:
+        assert dynamo.recompile_limit != backend.RECOMPILE_LIMIT
         found.update({size: compiled.predict(samples[:size]) for size in (5, 1, 2, 15, 16, 100, 33, 257, 512, 3)})
+        limits.append(dynamo.recompile_limit)
 
     with session("torch", WORKLOAD) as eager, session("torch", WORKLOAD, "fuse:compile") as compiled:
         programs = counters["stats"]["unique_graphs"]
@@ -70,6 +73,8 @@ def test_compiled_answers_are_the_eager_ones_in_every_batch_without_compiling_ag
         worker.join()
         assert programs > 0
         assert counters["stats"]["unique_graphs"] == programs
+        # A new thread has torch's own settings until it meets a compiled session.
+        assert limits == [backend.RECOMPILE_LIMIT]
         for size, outputs in found.items():
             assert np.abs(outputs - eager.predict(samples[:size])).max() < 1e-4
         with session("torch", WORKLOAD, "fuse:compile") as another:

@@ -319,7 +319,7 @@ def test_an_offline_rate_is_that_of_its_longest_latency_upwards_and_downwards() 
 
 def test_an_offline_rate_is_the_timelines_to_five_digits() -> None:
     timeline = seen("offline")
-    rate = 1.001 * timeline.issued / (timeline.duration_ns / 1e9)
+    rate = 1.00002 * timeline.issued / (timeline.duration_ns / 1e9)
     edited = changed(
         "offline", result_samples_per_second=rate, result_max_latency_ns=round(timeline.issued / rate * 1e9)
     )
@@ -358,7 +358,6 @@ def window_moved(scenario: str, milliseconds: int) -> Case:
 def test_loadgens_window_is_the_timelines_to_a_tenth_of_a_second_and_never_shorter(scenario: str) -> None:
     for milliseconds in (-150, 1000):
         assert "LoadGen's window is" in told(window_moved(scenario, milliseconds))
-    assert "LoadGen's window is" in told(window_moved("offline", -150))
 
 
 def test_loadgens_window_is_no_five_milliseconds_shorter_than_the_timeline() -> None:
