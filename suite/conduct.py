@@ -11,7 +11,7 @@ from common.files import write_json
 from reference_models.base import Dataset, Workload
 from scenarios.base import SAMPLED_ANSWERS, LoadRules, Scenario, test_settings
 from scenarios.harness import logs
-from suite import environment, launch, store
+from suite import environment, interrupts, launch, store
 from suite.evidence import ENVIRONMENT, PREPARATION, REFERENCE_AFTER, SCHEMA, lookup, write_manifest
 from suite.memory import predicted_bytes
 from suite.plan import Plan
@@ -43,6 +43,7 @@ class Ready:
     source_sha256: str
 
 
+@interrupts.held()
 def run(ready: Ready, mode: str, result: Path) -> Path:
     """Runs one test and returns its folder. The record says finished, failed or interrupted.
 
@@ -65,8 +66,7 @@ def run(ready: Ready, mode: str, result: Path) -> Path:
         interrupted = True
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the run leaves a record that says so
         record.update(state="failed", reason=_sentence(error))
-    with launch.undisturbed():
-        _close(folder, record)
+    _close(folder, record)
     if interrupted:
         raise KeyboardInterrupt
     return folder
@@ -74,12 +74,11 @@ def run(ready: Ready, mode: str, result: Path) -> Path:
 
 def _opened(result: Path, mode: str, record: dict[str, Any]) -> tuple[Path, OSError | None]:
     """Returns a fresh run folder with its record, and what kept the record from being written if something did."""
-    with launch.undisturbed():
-        folder = store.new_run(result, mode)
-        try:
-            store.write_record(folder, record)
-        except OSError as error:
-            return folder, error
+    folder = store.new_run(result, mode)
+    try:
+        store.write_record(folder, record)
+    except OSError as error:
+        return folder, error
     return folder, None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import RunFailed, TandemError, UsageError
+from suite import interrupts
 
 # How long a test may take to end by itself after its first fault, and a process after it was asked to.
 GRACE_AFTER_FAULT_S = 3.0
@@ -51,7 +52,7 @@ def call(task: str, job: dict[str, Any], *, log: Path, stall_timeout_s: float, w
     `stall_timeout_s` (SILENT_FACTOR times that in a silent phase). Whatever happens, no child is left behind.
     """
     read_end, write_end = os.pipe()
-    with open(read_end, "rb", buffering=0) as pipe, log.open("ab") as errors:
+    with interrupts.held(), open(read_end, "rb", buffering=0) as pipe, log.open("ab") as errors:
         try:
             child = subprocess.Popen(
                 [sys.executable, "-m", "suite.worker", task, str(write_end)],
@@ -65,23 +66,13 @@ def call(task: str, job: dict[str, Any], *, log: Path, stall_timeout_s: float, w
         finally:
             os.close(write_end)
         try:
-            return _attend(child, pipe, job, stall_timeout_s, watch)
+            with interrupts.allowed():
+                return _attend(child, pipe, job, stall_timeout_s, watch)
         except _ChildDied:
             raise RunFailed(_obituary(child, log)) from None
         finally:
-            # A second Ctrl-C must not leave a child that writes on while its evidence is closed.
-            with undisturbed():
-                _end(child)
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Holds back what would interrupt while something short must be done to its end; it interrupts then."""
-    kept = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
+            # Else it would write on while its evidence is closed.
+            _end(child)
 
 
 class _ChildDied(Exception):

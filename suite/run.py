@@ -5,7 +5,6 @@ not, 2 the command was wrong or refused before anything started, 3 a run failed,
 """
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from common.flags import new_flags, run
-from suite import places
+from suite import interrupts, places
 from suite.plan import Asked, resolve
 
 FLAGS = new_flags()
@@ -65,10 +64,7 @@ _flag(flags.DEFINE_bool, "list", False, "list workloads, backends, optimizations
 
 def main(arguments: list[str]) -> int:
     """Does what the flags ask and returns the exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # nohup has a hang-up ignored, and so do we then.
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _interrupt)
+    interrupts.install()
     if FLAGS.list:
         from suite.listing import listing
 
@@ -81,10 +77,6 @@ def main(arguments: list[str]) -> int:
     outcome = execute(plan)
     print(report(outcome, as_json=FLAGS.json))
     return outcome.exit_code
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _asked() -> Asked:

@@ -160,9 +160,9 @@ def test_so_do_a_termination_and_a_hang_up(dawdling: Dawdling, number: signal.Si
 
 def test_an_impatient_ctrl_c_is_no_worse(dawdling: Dawdling) -> None:
     command = dawdling.start("offline")
-    for _ in range(3):
-        command.process.send_signal(signal.SIGINT)
-        time.sleep(0.1)
+    for number in range(150):
+        command.process.send_signal((signal.SIGINT, signal.SIGTERM)[number % 2])
+        time.sleep(0.01)
     assert_interrupted(command.end(10), dawdling.results)
 
 
