@@ -24,14 +24,14 @@ from suite import places, plugins, rules
 from suite.environment import source_digest
 from suite.evidence import Evidence, lookup, read
 from suite.law import (
-    answers,
     complete,
     drain,
     eligible,
     finished,
     manifest,
-    memory,
+    not_from_memory,
     prepared,
+    same_answers,
     settings,
     together,
     valid,
@@ -57,8 +57,8 @@ CHECKS: Mapping[str, Rule] = {
     complete.NAME: complete.check,
     together.NAME: together.check,
     prepared.NAME: prepared.check,
-    answers.NAME: answers.check,
-    memory.NAME: memory.check,
+    same_answers.NAME: same_answers.check,
+    not_from_memory.NAME: not_from_memory.check,
     drain.NAME: drain.check,
 }
 

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import TandemError
 from common.statistics import fisher_greater
-from suite.law.answers import LEAST_COMPARED, sensitivity_of
+from suite.law.same_answers import LEAST_COMPARED, sensitivity_of
 from tests.evidence_factory import ANSWERS, SERVING, TRUTH, Case, assert_refused, case, with_answers, with_preparation
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from suite.law.drain import counted_of
-from suite.law.memory import MOST_APART
+from suite.law.not_from_memory import MOST_APART
 from tests.evidence_factory import (
     CHUNK,
     PROBE,
