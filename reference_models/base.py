@@ -60,7 +60,8 @@ class Workload:
 
     `input_shape` and `output_shape` are those of one sample, without the batch dimension. `encode` turns a batch
     of raw outputs (batch, *output_shape) into the payload that LoadGen logs, one row a sample: the task's final
-    answer, as MLPerf's reference implementations log it. `score` is the accuracy script's function from
+    answer, as MLPerf's reference implementations log it; it is also given outputs that are no numbers, which fail the
+    run whatever it makes of them. `score` is the accuracy script's function from
     (answers in index order, truth) to metrics. `target_factor` is the share of the reference's quality that counts.
     What the reference's training wrote lies beside its weights, in reference.json.
     """

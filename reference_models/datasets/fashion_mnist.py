@@ -113,20 +113,23 @@ class FashionMnist:
 
     def load(self, indices: Indices) -> None:
         """Makes these samples resident."""
-        wanted = np.asarray(indices, np.int64)
+        # LoadGen names some samples twice, for MultiStream.
+        wanted = np.unique(np.asarray(indices, np.int64))
         self._resident = np.ascontiguousarray(preprocess(self._pixels[wanted]))
-        self._rows[:] = self.total
-        self._rows[wanted] = np.arange(len(wanted))
+        # Where all are, a sample's row is its index; one that is not resident has a row that the gather refuses.
+        self._rows: NDArray[np.int64] | None = None
+        if len(wanted) < self.total:
+            self._rows = np.full(self.total, self.total, np.int64)
+            self._rows[wanted] = np.arange(len(wanted))
 
     def unload(self) -> None:
         """Drops what is resident."""
         self._resident = np.empty((0, *SHAPE), np.float32)
-        # A sample that is not resident has a row past the end, which the gather refuses.
-        self._rows = np.full(self.total, self.total, np.int64)
+        self._rows = None
 
     def batch(self, indices: Indices) -> NDArray[np.float32]:
         """Returns the samples as one array of shape (n, 1, 28, 28)."""
-        return self._resident.take(self._rows.take(indices), axis=0)
+        return self._resident.take(indices if self._rows is None else self._rows.take(indices), axis=0)
 
     def truth(self) -> NDArray[np.int64]:
         """Returns the labels in index order."""

@@ -1,6 +1,7 @@
 """One LoadGen test, from settings to logs. LoadGen keeps global state: at most one test a process."""
 
 import gc
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,19 +25,48 @@ def version() -> str:
     return package_version("mlcommons-loadgen")
 
 
+class _Rows:
+    """Rows of answers and LoadGen's responses that point at them, used again for each batch of one thread.
+
+    Making a response costs LoadGen's binding 0.35 µs, and naming another sample in one 0.14 µs.
+    """
+
+    def __init__(self, count: int, row_bytes: int) -> None:
+        self.count, self.row_bytes = count, row_bytes
+        rows = np.empty(count * row_bytes, np.uint8)
+        self.content, start = rows.data, rows.ctypes.data
+        self.responses = [
+            mlperf_loadgen.QuerySampleResponse(0, start + row * row_bytes, row_bytes) for row in range(count)
+        ]
+
+
+class _Own(threading.local):
+    """A thread's rows."""
+
+    def __init__(self) -> None:
+        self.rows = _Rows(1, 8)
+
+
+_own = _Own()
+
+
 def complete(ids: list[int], payload: NDArray[Any] | None) -> None:
     """Completes samples with their rows of `payload`, or empty. LoadGen copies the bytes before this returns."""
     if payload is None:
-        responses = [mlperf_loadgen.QuerySampleResponse(number, 0, 0) for number in ids]
+        mlperf_loadgen.QuerySamplesComplete([mlperf_loadgen.QuerySampleResponse(number, 0, 0) for number in ids])
+        return
+    rows, count, size = _own.rows, len(ids), payload.nbytes
+    if count > rows.count or size != count * rows.row_bytes:
+        rows = _own.rows = _Rows(count, size // count)
+    # A copy by way of bytes takes half as long as numpy's own of a few numbers.
+    rows.content[:size] = payload.tobytes()
+    responses = rows.responses
+    if count == 1:
+        responses[0].id = ids[0]
     else:
-        rows = np.ascontiguousarray(payload)
-        size = rows.nbytes // len(ids)
-        start = rows.ctypes.data
-        responses = [
-            mlperf_loadgen.QuerySampleResponse(number, address, size)
-            for number, address in zip(ids, range(start, start + rows.nbytes, size), strict=True)
-        ]
-    mlperf_loadgen.QuerySamplesComplete(responses)
+        for response, number in zip(responses, ids, strict=False):
+            response.id = number
+    mlperf_loadgen.QuerySamplesComplete(responses if count == rows.count else responses[:count])
 
 
 def _settings(values: Mapping[str, Any], mode: str) -> Any:

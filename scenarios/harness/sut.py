@@ -13,9 +13,11 @@ import threading
 import time
 import traceback
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,11 @@ SWITCH_INTERVAL_S = 5e-4
 
 # Answers a batch: LoadGen's ids of its samples, and the payload, one row a sample, or None for no answer.
 Complete = Callable[[list[int], NDArray[Any] | None], None]
-Query = tuple[list[int], list[int]]
+# Ids, indices, and whether it is a part of a query that was cut into equal ones, which are not put together again.
+Query = tuple[list[int], list[int], bool]
+# The number of its first sample, ids, indices.
+Batch = tuple[int, list[int], list[int]]
+Begun = Future[NDArray[Any]] | None
 
 
 @dataclass
@@ -60,17 +66,13 @@ class Recorder:
     batches: "array[int]" = field(default_factory=lambda: array("q"))
     completed: int = 0
 
-    def add(self, first: int, count: int, stamp_ns: int) -> None:
-        """Notes a batch."""
-        self.batches.extend((first, count, stamp_ns))
-        self.completed += count
-
 
 class SystemUnderTest:
     """Batches, dispatches, completes, and keeps every fault.
 
-    `inline` answers on the thread that issues. `max_wait_ns` is how long a batch that is not full may wait for more.
-    `outputs`, if given, receives each sample's raw output by its index.
+    `inline` answers on the thread that issues. `ahead` gathers and completes beside a session that is answering: that
+    pays where sessions do not fill the machine, and delays an answer by up to a batch. `max_wait_ns` is how long a
+    batch that is not full may wait for more. `outputs`, if given, receives each sample's raw output by its index.
     """
 
     def __init__(
@@ -83,9 +85,11 @@ class SystemUnderTest:
         max_batch: int,
         max_wait_ns: int = 0,
         inline: bool = False,
+        ahead: bool = False,
         outputs: NDArray[Any] | None = None,
     ) -> None:
-        self._workload, self._dataset, self._complete = workload, dataset, complete
+        self._dataset, self._complete = dataset, complete
+        self._output_shape, self._encode = workload.output_shape, workload.encode
         self._max_batch, self._max_wait_ns, self._outputs = max_batch, max_wait_ns, outputs
         self._callback_ns, self._callback_samples = array("q"), array("q")
         self._recorders = [Recorder(session) for session in sessions]
@@ -101,7 +105,12 @@ class SystemUnderTest:
             []
             if inline
             else [
-                threading.Thread(target=self._work, args=(recorder,), name=f"worker-{number}", daemon=True)
+                threading.Thread(
+                    target=self._work_ahead if ahead else self._work,
+                    args=(recorder,),
+                    name=f"worker-{number}",
+                    daemon=True,
+                )
                 for number, recorder in enumerate(self._recorders)
             ]
         )
@@ -140,30 +149,32 @@ class SystemUnderTest:
         """Keeps a fault; from here on nothing is answered."""
         self.faults.append(Fault(kind, detail))
 
-    def _note_arrival(self, count: int) -> None:
-        self._callback_ns.append(time.perf_counter_ns())
+    def _issue_inline(self, ids: list[int], indices: list[int]) -> None:
+        # In each of the two ways to issue the clock comes first, and no call of our own that could be spared.
+        self._callback_ns.append(perf_counter_ns())
+        count, step, first = len(ids), self._max_batch, self._next_sample
         self._callback_samples.append(count)
         self.issued += count
-
-    def _issue_inline(self, ids: list[int], indices: list[int]) -> None:
-        self._note_arrival(len(ids))
-        step, first = self._max_batch, self._next_sample
-        self._next_sample += len(ids)
+        self._next_sample += count
         try:
-            for start in range(0, len(ids), step):
-                end = start + step
+            if count <= step:
+                self._answer(self._recorders[0], first, ids, indices)
+                return
+            for start, end in _equal_parts(count, step, 1):
                 self._answer(self._recorders[0], first + start, ids[start:end], indices[start:end])
         except Exception as error:  # noqa: BLE001 - LoadGen's thread: an exception would end the test without its logs
             self.record_fault("exception", f"{type(error).__name__}: {error}")
 
     def _issue_queued(self, ids: list[int], indices: list[int]) -> None:
-        self._note_arrival(len(ids))
-        step = self._max_batch
-        if len(ids) <= step:
-            self._waiting.put((ids, indices))
+        self._callback_ns.append(perf_counter_ns())
+        count, step = len(ids), self._max_batch
+        self._callback_samples.append(count)
+        self.issued += count
+        if count <= step:
+            self._waiting.put((ids, indices, False))
             return
-        for start in range(0, len(ids), step):
-            self._waiting.put((ids[start : start + step], indices[start : start + step]))
+        for start, end in _equal_parts(count, step, len(self._workers)):
+            self._waiting.put((ids[start:end], indices[start:end], True))
 
     def _work(self, recorder: Recorder) -> None:
         try:
@@ -172,28 +183,61 @@ class SystemUnderTest:
         except Exception as error:  # noqa: BLE001 - a thread's edge: what it leaves open, the fault explains
             self.record_fault("exception", f"{type(error).__name__}: {error}")
 
-    def _take(self) -> tuple[int, list[int], list[int]] | None:
-        """Returns the next batch and the number of its first sample, or None once the queue is closed."""
-        with self._lead:
+    def _work_ahead(self, recorder: Recorder) -> None:
+        """Gathers the next batch and completes the last one while a thread of the session's own answers this one."""
+        under_way: tuple[Batch, Begun] | None = None
+        try:
+            with ThreadPoolExecutor(1) as session:
+                while True:
+                    batch = self._take(wait=under_way is None)
+                    if batch is None and under_way is None:
+                        return
+                    following = None if batch is None else (batch, self._begin(session, recorder, batch))
+                    if under_way is not None:
+                        self._answer(recorder, *under_way[0], under_way[1])
+                    under_way = following
+        except Exception as error:  # noqa: BLE001 - a thread's edge: what it leaves open, the fault explains
+            self.record_fault("exception", f"{type(error).__name__}: {error}")
+
+    def _begin(self, session: ThreadPoolExecutor, recorder: Recorder, batch: Batch) -> Begun:
+        """Returns what will be the outputs of a batch, or None after a fault."""
+        if self.faults:
+            return None
+        try:
+            return session.submit(recorder.session.predict, self._dataset.batch(batch[2]))
+        except Exception as error:  # noqa: BLE001 - samples that are not there fail the run
+            self._keep(error)
+            return None
+
+    def _take(self, *, wait: bool = True) -> Batch | None:
+        """Returns the next batch; None once the queue is closed, and, without waiting, where there is none now."""
+        if not self._lead.acquire(blocking=wait):
+            return None
+        try:
             query, self._held = self._held, None
             if query is None and not self._closed:
-                query = self._waiting.get()
+                query = self._waiting.get(block=wait)
             if query is None:
                 self._closed = True
                 return None
-            ids, indices = query
-            self._fill(ids, indices)
+            ids, indices, part = query
+            if not part:
+                self._fill(ids, indices)
             first = self._next_sample
             self._next_sample += len(ids)
             return first, ids, indices
+        except Empty:
+            return None
+        finally:
+            self._lead.release()
 
     def _fill(self, ids: list[int], indices: list[int]) -> None:
         """Adds waiting queries to a batch until it is full, nothing waits, or the wait is over."""
-        deadline = time.perf_counter_ns() + self._max_wait_ns if self._max_wait_ns else 0
+        deadline = perf_counter_ns() + self._max_wait_ns if self._max_wait_ns else 0
         while len(ids) < self._max_batch:
             try:
                 more = (
-                    self._waiting.get(timeout=max(0, deadline - time.perf_counter_ns()) / 1e9)
+                    self._waiting.get(timeout=max(0, deadline - perf_counter_ns()) / 1e9)
                     if deadline
                     else (self._waiting.get_nowait())
                 )
@@ -202,37 +246,74 @@ class SystemUnderTest:
             if more is None:
                 self._closed = True
                 return
-            if len(ids) + len(more[0]) > self._max_batch:
+            if more[2] or len(ids) + len(more[0]) > self._max_batch:
                 self._held = more
                 return
             ids += more[0]
             indices += more[1]
 
-    def _answer(self, recorder: Recorder, first: int, ids: list[int], indices: list[int]) -> None:
+    def _answer(self, recorder: Recorder, first: int, ids: list[int], indices: list[int], begun: Begun = None) -> None:
+        """Answers a batch, with the outputs that were begun if some were, and completes it."""
         payload = None
         if not self.faults:
             try:
-                payload = self._predict(recorder.session, indices)
-            except BadAnswer as error:
-                self.record_fault(error.kind, str(error))
+                outputs = begun.result() if begun else recorder.session.predict(self._dataset.batch(indices))
+                payload = self._encoded(outputs, len(indices))
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a backend raises fails the run
-                # Where it was raised is for the log; the fault is one sentence.
-                traceback.print_exc()
-                self.record_fault("exception", f"{type(error).__name__}: {error}")
-        # The number is stamped where LoadGen stamps: just before it is told.
-        recorder.add(first, len(ids), time.perf_counter_ns())
-        self._complete(ids, payload)
+                self._keep(error)
+        self._tell(recorder, first, ids, payload)
+        if payload is not None:
+            self._look_at(outputs, indices)
 
-    def _predict(self, session: Session, indices: list[int]) -> NDArray[Any]:
-        outputs = session.predict(self._dataset.batch(indices))
-        expected = (len(indices), *self._workload.output_shape)
-        if outputs.shape != expected:
+    def _tell(self, recorder: Recorder, first: int, ids: list[int], payload: NDArray[Any] | None) -> None:
+        """Completes a batch. The number is stamped where LoadGen stamps: just before it is told."""
+        count = len(ids)
+        recorder.completed += count
+        stamp_ns = perf_counter_ns()
+        self._complete(ids, payload)
+        recorder.batches.extend((first, count, stamp_ns))
+
+    def _encoded(self, outputs: NDArray[Any], count: int) -> NDArray[Any]:
+        """Returns the payload of outputs; raises BadAnswer where it is not one row for each of `count` samples."""
+        if outputs.shape[1:] != self._output_shape or len(outputs) != count:
+            expected = (count, *self._output_shape)
             raise BadAnswer("shape", f"the backend answered shape {outputs.shape} where {expected} was asked")
-        if not np.isfinite(outputs).all():
-            raise BadAnswer("not-finite", f"the backend answered NaN or infinity in a batch of {len(indices)}")
+        payload = self._encode(outputs)
+        if len(payload) != count:
+            raise BadAnswer("shape", f"the workload encoded {len(payload)} answers of {count} samples")
+        return payload
+
+    def _look_at(self, outputs: NDArray[Any], indices: list[int]) -> None:
+        """Keeps outputs where they are wanted, and a fault where they are no numbers.
+
+        It comes after the answer: the time that it takes is not the system's, and the run is failed all the same.
+        """
+        # Counting takes half the time of asking for all.
+        if np.count_nonzero(np.isfinite(outputs)) != outputs.size:
+            self.record_fault("not-finite", f"the backend answered NaN or infinity in a batch of {len(indices)}")
         if self._outputs is not None:
             self._outputs[indices] = outputs
-        payload = self._workload.encode(outputs)
-        if len(payload) != len(indices):
-            raise BadAnswer("shape", f"the workload encoded {len(payload)} answers of {len(indices)} samples")
-        return payload
+
+    def _keep(self, error: BaseException) -> None:
+        """Keeps what a backend raised as a fault; where it was raised is for the log."""
+        if isinstance(error, BadAnswer):
+            self.record_fault(error.kind, str(error))
+            return
+        traceback.print_exception(error)
+        self.record_fault("exception", f"{type(error).__name__}: {error}")
+
+
+def _equal_parts(count: int, most: int, workers: int) -> Iterator[tuple[int, int]]:
+    """Yields start and end of parts of `count` samples, none above `most`, their sizes at most one apart.
+
+    As many for every worker, where there are enough: a last part that is smaller, or one more than the others have,
+    would leave workers idle at the end.
+    """
+    parts = -(-count // most)
+    parts = min(count, -(-parts // workers) * workers)
+    size, larger = divmod(count, parts)
+    start = 0
+    for part in range(parts):
+        end = start + size + (part < larger)
+        yield start, end
+        start = end
