@@ -12,6 +12,9 @@ from suite import environment, plugins, recipes, rules, user_conf
 from suite.memory import LEAST_HINT, MOST_HINT
 from suite.variant import Requested
 
+# Enough for two layouts in nine batches, and then for some twenty rounds between the best.
+TUNE_SECONDS = 60.0
+
 MODES = ("performance", "accuracy", "submission")
 
 
@@ -36,6 +39,7 @@ class Plan:
     options: dict[str, str]
     requested: Requested
     search_again: bool
+    tune_seconds: float | None
     hint: Hint
     coalesce_queries: bool
     coalesce_source: str
@@ -76,6 +80,8 @@ class Asked:
     threads: int | None
     device: str
     search_again: bool
+    tune: bool | None
+    tune_seconds: float | None
     target_qps: float | None
     expected_latency_ms: float | None
     coalesce_queries: bool | None
@@ -116,6 +122,7 @@ def resolve(asked: Asked) -> Plan:
         options=_options(asked.backend_options),
         requested=Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device),
         search_again=asked.search_again,
+        tune_seconds=_tuning(asked, profile),
         hint=hint,
         coalesce_queries=coalesce,
         coalesce_source=coalesce_source,
@@ -189,6 +196,8 @@ def _check_numbers(asked: Asked) -> None:
     for flag, value, low, high in limits:
         if value is not None and not low <= value <= high:
             raise UsageError(f"{flag} is {value}; it must be from {low} to {high}.")
+    if asked.tune_seconds is not None and not 1 <= asked.tune_seconds <= 3600:
+        raise UsageError(f"--tune-seconds is {asked.tune_seconds:g}; it must be from 1 to 3600.")
     if not 0 < asked.stall_timeout_s < float("inf"):
         raise UsageError(f"--stall-timeout is {asked.stall_timeout_s:g}; it must be a number above 0.")
 
@@ -227,6 +236,16 @@ def _retries(asked: Asked, hint: Hint) -> int:
     if asked.retries is not None:
         return asked.retries
     return 1 if hint.value is None else 0
+
+
+def _tuning(asked: Asked, profile: str) -> float | None:
+    """Returns for how many seconds serving is tuned; None for the quick search, the default of quick profiles."""
+    if asked.tune is False and asked.tune_seconds is not None:
+        raise UsageError("--tune-seconds has no effect with --notune; leave out one of them.")
+    wanted = rules.load(profile).submittable if asked.tune is None else asked.tune
+    if not wanted and asked.tune_seconds is None:
+        return None
+    return TUNE_SECONDS if asked.tune_seconds is None else asked.tune_seconds
 
 
 def _coalescing(asked: Asked, scenario: str, conf: user_conf.UserConf) -> tuple[bool, str]:

@@ -48,6 +48,13 @@ _flag(
     flags.DEFINE_bool, "search_again", False, "search batch, sessions and threads again instead of using what was kept"
 )
 _flag(
+    flags.DEFINE_bool,
+    "tune",
+    None,
+    "race the best servings against one another before the runs (default: in the official profile)",
+)
+_flag(flags.DEFINE_float, "tune_seconds", None, "longest time for tuning, which it turns on (default: 60)")
+_flag(
     flags.DEFINE_integer,
     "retry",
     None,
@@ -96,6 +103,8 @@ def _asked() -> Asked:
         threads=FLAGS.threads,
         device=FLAGS.device,
         search_again=FLAGS.search_again,
+        tune=FLAGS.tune,
+        tune_seconds=FLAGS.tune_seconds,
         target_qps=FLAGS.target_qps,
         expected_latency_ms=FLAGS.expected_latency_ms,
         coalesce_queries=FLAGS.coalesce_queries,

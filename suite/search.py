@@ -2,8 +2,9 @@
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scenarios.base import Session
@@ -59,32 +60,45 @@ def loaded(subject: Subject, serving: Serving) -> Iterator[list[Session]]:
             session.close()
 
 
-def resolve(subject: Subject, requested: Requested, terms: Terms) -> tuple[Serving, list[dict[str, Any]]]:
-    """Returns the serving, with every `auto` decided, and the probes that decided it."""
+def resolve(
+    subject: Subject,
+    requested: Requested,
+    terms: Terms,
+    *,
+    batches: Sequence[int] = BATCHES,
+    deadline: float = math.inf,
+) -> tuple[Serving, list[dict[str, Any]]]:
+    """Returns the serving, with every `auto` decided, and the probes that decided it: none begun after the deadline."""
     device = subject.device(requested.device)
-    batches = _batches(requested, terms)
+    batches = _batches(requested, terms, batches)
     tried: list[dict[str, Any]] = []
     for sessions, threads in _layouts(requested, terms):
         layout = Serving(batches[0], requested.max_wait_us or 0, sessions, threads, device)
         with loaded(subject, layout) as ready:
             for batch in batches:
                 subject.warm_up(ready, [batch])
-                rate, batch_s = _probe(subject, ready, batch, terms)
-                serving = {**asdict(layout), "batch": batch}
+                layout = replace(layout, batch=batch)
+                rate, batch_s = _probe(subject, ready, layout, terms)
+                serving = asdict(layout)
                 tried.append({"serving": serving, "samples_per_s": rate, "batch_ms": batch_s * 1000})
-                if batch_s > LONGEST_BATCH_S:
+                if batch_s > LONGEST_BATCH_S or time.perf_counter() > deadline:
                     break
+        if time.perf_counter() > deadline:
+            break
     return Serving(**_best(tried, terms)["serving"]), tried
 
 
 def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
-    """Returns the fastest; in Server of those whose batch leaves room within the limit, or is about the quickest."""
-    allowed = tried
-    if terms.scenario == "server" and terms.target_latency_ms:
-        quickest_ms = min(float(one["batch_ms"]) for one in tried)
-        longest_ms = max(SERVER_BATCH_SHARE * terms.target_latency_ms, AS_QUICK * quickest_ms)
-        allowed = [one for one in tried if one["batch_ms"] <= longest_ms]
-    return max(allowed, key=lambda one: float(one["samples_per_s"]))
+    return max(allowed(tried, terms), key=lambda one: float(one["samples_per_s"]))
+
+
+def allowed(tried: list[dict[str, Any]], terms: Terms) -> list[dict[str, Any]]:
+    """Returns all; in Server those whose batch leaves room within the limit, or is about the quickest."""
+    if terms.scenario != "server" or not terms.target_latency_ms:
+        return tried
+    quickest_ms = min(float(one["batch_ms"]) for one in tried)
+    longest_ms = max(SERVER_BATCH_SHARE * terms.target_latency_ms, AS_QUICK * quickest_ms)
+    return [one for one in tried if one["batch_ms"] <= longest_ms]
 
 
 def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
@@ -101,19 +115,19 @@ def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
     return sorted({cores // threads: threads for threads in threads_each}.items())
 
 
-def _batches(requested: Requested, terms: Terms) -> Sequence[int]:
+def _batches(requested: Requested, terms: Terms, batches: Sequence[int]) -> Sequence[int]:
     if terms.inline:
         return (min(requested.batch or terms.samples_per_query, terms.samples_per_query),)
-    return (requested.batch,) if requested.batch else BATCHES
+    return (requested.batch,) if requested.batch else batches
 
 
-def _probe(subject: Subject, sessions: list[Session], batch: int, terms: Terms) -> tuple[float, float]:
+def _probe(subject: Subject, sessions: list[Session], serving: Serving, terms: Terms) -> tuple[float, float]:
     """Returns samples a second, and the seconds that one batch takes while all sessions are busy."""
     if terms.inline:
-        latency = speed.query_latency(subject, sessions, batch, terms.samples_per_query, PROBE_S)
+        latency = speed.query_latency(subject, sessions, serving.batch, terms.samples_per_query, PROBE_S)
         return terms.samples_per_query / latency, latency
-    rate = speed.throughput(subject, sessions, batch, PROBE_S)
-    return rate, batch * len(sessions) / rate
+    rate = speed.throughput(subject, sessions, serving, PROBE_S)
+    return rate, serving.batch * len(sessions) / rate
 
 
 def hint(subject: Subject, sessions: list[Session], serving: Serving, terms: Terms) -> dict[str, float]:
@@ -121,7 +135,7 @@ def hint(subject: Subject, sessions: list[Session], serving: Serving, terms: Ter
     if terms.inline:
         latency = speed.query_latency(subject, sessions, serving.batch, terms.samples_per_query, HINT_S)
         return {"measured_latency_ns": latency * 1e9, "value": latency * 1e9 * STREAM_MARGIN}
-    rate = speed.throughput(subject, sessions, serving.batch, HINT_S)
+    rate = speed.throughput(subject, sessions, serving, HINT_S)
     if terms.load_fraction is None or terms.target_latency_ms is None:
         return {"measured_samples_per_s": rate, "value": rate * OFFLINE_MARGIN}
     return {"measured_samples_per_s": rate, **_load_held(subject, sessions, serving, rate * terms.load_fraction, terms)}
@@ -147,7 +161,7 @@ def _arrival_latency_ms(
     """Returns the p99 of a probe, or the lower one of two where the first is too high: one stall can spoil a probe."""
     found = math.inf
     for _ in range(2):
-        found = min(found, 1000 * speed.arrival_latency(subject, sessions, serving.batch, load, SERVER_PROBE_S))
+        found = min(found, 1000 * speed.arrival_latency(subject, sessions, serving, load, SERVER_PROBE_S))
         if found <= allowed_ms:
             break
     return found

@@ -23,13 +23,17 @@ class Requested:
 
 @dataclass(frozen=True)
 class Serving:
-    """How a variant is served: what every `auto` became on this machine. `threads` is for one session."""
+    """How a variant is served: what every `auto` became on this machine.
+
+    `threads` is for one session. `ahead`: gathers and completes batches beside a session that is answering.
+    """
 
     batch: int
     max_wait_us: int
     sessions: int
     threads: int
     device: str
+    ahead: bool = False
 
 
 @dataclass(frozen=True)

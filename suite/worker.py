@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from suite.probes.sensitivity import sensitivity
 from suite.resources import peak_memory
 from suite.subject import Subject
 from suite.variant import Requested, Serving
+
+if TYPE_CHECKING:
+    from suite.search import Terms
 
 CLOSE_TIMEOUT_S = 10.0
 
@@ -64,15 +67,13 @@ def export(job: dict[str, Any], channel: Channel) -> Any:
 
 def search(job: dict[str, Any], channel: Channel) -> Any:
     """Returns the serving, the hint where one is wanted, and how steady the answers are; skips what is known."""
-    from suite.search import Terms, hint, loaded, resolve
+    from suite.search import Terms, hint, loaded
 
     channel.phase("loading the data")
     subject, terms, findings = Subject.open(job["subject"], channel.beat), Terms(**job["terms"]), dict(job["known"])
     subject.dataset.load(np.arange(subject.dataset.total))
     if "serving" not in findings:
-        channel.phase("finding how to serve it", silent=True)
-        serving, tried = resolve(subject, Requested(**job["requested"]), terms)
-        findings.update(serving=serving.__dict__, probes=tried, load_average_1min=round(os.getloadavg()[0], 2))
+        findings.update(_serving(subject, Requested(**job["requested"]), terms, job["tune_seconds"], channel))
     serving = Serving(**findings["serving"])
     with loaded(subject, serving) as sessions:
         if "sensitivity" not in findings:
@@ -87,6 +88,23 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
             channel.phase("measuring the load hint")
             measured = hint(subject, sessions, serving, terms)
     return {"findings": findings, "measured": measured}
+
+
+def _serving(
+    subject: Subject, requested: Requested, terms: "Terms", tune_seconds: float | None, channel: Channel
+) -> dict[str, Any]:
+    """Returns how to serve it, the probes that say so, and, where it was tuned, for how long."""
+    from suite.search import resolve
+    from suite.tune import tune
+
+    found: dict[str, Any] = {"load_average_1min": round(os.getloadavg()[0], 2)}
+    if tune_seconds is None:
+        channel.phase("finding how to serve it", silent=True)
+        serving, found["probes"] = resolve(subject, requested, terms)
+    else:
+        channel.phase(f"tuning how to serve it, for up to {tune_seconds:g} s", silent=True)
+        serving, found["probes"], found["tuned"] = tune(subject, requested, terms, tune_seconds)
+    return {**found, "serving": serving.__dict__}
 
 
 def compare(job: dict[str, Any], channel: Channel) -> Any:
@@ -134,6 +152,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
         loadgen.complete,
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
+        ahead=serving.ahead,
         inline=job["inline"],
         outputs=outputs,
     )

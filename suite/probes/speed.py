@@ -14,20 +14,21 @@ from scenarios.base import Session
 from scenarios.harness.sut import Complete, SystemUnderTest
 from suite.own_thread import on_own_thread
 from suite.subject import Subject
+from suite.variant import Serving
 
 
-def throughput(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> float:
+def throughput(subject: Subject, sessions: list[Session], serving: Serving, seconds: float) -> float:
     """Returns samples a second with every session busy."""
-    count = batch * len(sessions) * 2
-    elapsed = _answer_all(subject, sessions, batch, count)
+    count = serving.batch * len(sessions) * 2
+    elapsed = _answer_all(subject, sessions, serving, count)
     while elapsed < seconds / 4:
         count *= 4
-        elapsed = _answer_all(subject, sessions, batch, count)
+        elapsed = _answer_all(subject, sessions, serving, count)
     count = max(count, int(count / elapsed * seconds))
-    return count / _answer_all(subject, sessions, batch, count)
+    return count / _answer_all(subject, sessions, serving, count)
 
 
-def _answer_all(subject: Subject, sessions: list[Session], batch: int, count: int) -> float:
+def _answer_all(subject: Subject, sessions: list[Session], serving: Serving, count: int) -> float:
     """Returns the seconds that `count` samples take from the one query that holds them to the last answer."""
     done = threading.Event()
 
@@ -36,7 +37,7 @@ def _answer_all(subject: Subject, sessions: list[Session], batch: int, count: in
         if sut.completed >= count:
             done.set()
 
-    sut = system(subject, sessions, complete, batch, inline=False)
+    sut = _serving_system(subject, sessions, complete, serving)
     total = subject.dataset.total
     started = time.perf_counter()
     sut.issue(list(range(count)), [number % total for number in range(count)])
@@ -48,7 +49,7 @@ def _answer_all(subject: Subject, sessions: list[Session], batch: int, count: in
     return elapsed
 
 
-def arrival_latency(subject: Subject, sessions: list[Session], batch: int, rate: float, seconds: float) -> float:
+def arrival_latency(subject: Subject, sessions: list[Session], serving: Serving, rate: float, seconds: float) -> float:
     """Returns the 99th percentile, in seconds, of single samples that arrive at random, `rate` a second on average."""
     count = max(100, round(rate * seconds))
     due = np.cumsum(np.random.default_rng().exponential(1 / rate, count))
@@ -61,7 +62,7 @@ def arrival_latency(subject: Subject, sessions: list[Session], batch: int, rate:
         if sut.completed >= count:
             done.set()
 
-    sut = system(subject, sessions, complete, batch, inline=False)
+    sut = _serving_system(subject, sessions, complete, serving)
     started = time.perf_counter()
     for number, moment in enumerate(due):
         wait = moment - (time.perf_counter() - started)
@@ -98,6 +99,19 @@ def system(
 ) -> SystemUnderTest:
     """Returns the system under test of a probe."""
     return SystemUnderTest(subject.workload, subject.dataset, sessions, complete, max_batch=batch, inline=inline)
+
+
+def _serving_system(subject: Subject, sessions: list[Session], complete: Complete, serving: Serving) -> SystemUnderTest:
+    """Returns the system under test of a probe that is served as a test is."""
+    return SystemUnderTest(
+        subject.workload,
+        subject.dataset,
+        sessions,
+        complete,
+        max_batch=serving.batch,
+        max_wait_ns=serving.max_wait_us * 1000,
+        ahead=serving.ahead,
+    )
 
 
 def raise_fault(sut: SystemUnderTest) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.errors import UsageError
-from suite.plan import Asked, Hint, Plan, resolve
+from suite.plan import TUNE_SECONDS, Asked, Hint, Plan, resolve
 from suite.variant import Requested
 
 ASKED = Asked(
@@ -27,6 +27,8 @@ ASKED = Asked(
     threads=None,
     device="auto",
     search_again=False,
+    tune=None,
+    tune_seconds=None,
     target_qps=None,
     expected_latency_ms=None,
     coalesce_queries=None,
@@ -67,6 +69,28 @@ def test_a_plan_is_its_own_record() -> None:
     assert record["requested"] == {"batch": 8, "max_wait_us": None, "sessions": None, "threads": None, "device": "auto"}
     assert record["hint"] == {"value": 5.0, "source": "flag"}
     assert record["options"] == {"graph_level": "basic"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ({}, None),
+        ({"profile": "official"}, TUNE_SECONDS),
+        ({"profile": "official", "tune": False}, None),
+        ({"tune": True}, TUNE_SECONDS),
+        ({"tune_seconds": 5.0}, 5.0),
+        ({"tune": True, "tune_seconds": 5.0}, 5.0),
+    ],
+)
+def test_serving_is_tuned_where_it_is_asked_for_or_the_result_is_for_good(
+    asked: dict[str, Any], seconds: float | None
+) -> None:
+    assert plan(**asked).tune_seconds == seconds
+
+
+def test_a_time_for_a_tuning_that_is_not_wanted_is_refused() -> None:
+    assert "--tune-seconds has no effect with --notune" in refusal(tune=False, tune_seconds=5.0)
+    assert "--tune-seconds is 0.5; it must be from 1 to 3600" in refusal(tune_seconds=0.5)
 
 
 @pytest.mark.parametrize("mode", ["performance", "accuracy"])

@@ -217,7 +217,7 @@ def test_sessions_are_closed(simulated: Subject) -> None:
 def test_a_throughput_is_near_what_the_simulation_can(simulated: Subject) -> None:
     """A batch of 64 takes 3.28 ms; a busy machine is slower, and hardly five times."""
     with loaded(simulated, Serving(64, 0, 1, 1, "cpu")) as sessions:
-        rate = speed.throughput(simulated, sessions, 64, 0.1)
+        rate = speed.throughput(simulated, sessions, Serving(64, 0, 1, 1, "cpu"), 0.1)
     assert 64 / 3.28e-3 / 5 < rate < 64 / 3.28e-3 * 1.05
 
 
@@ -257,7 +257,7 @@ def numbered(simulated: Subject) -> Subject:
 
 def test_a_percentile_of_arrivals_sees_the_slowest_few(numbered: Subject) -> None:
     session = Session(slow=2)
-    assert speed.arrival_latency(numbered, [session], 1, 100.0, 0.5) >= 0.05  # type: ignore[list-item]
+    assert speed.arrival_latency(numbered, [session], Serving(1, 0, 1, 1, "cpu"), 100.0, 0.5) >= 0.05  # type: ignore[list-item]
     assert speed.query_latency(numbered, [Session(slow=2)], 1, 1, 0.1) < 0.05  # type: ignore[list-item]
 
 
@@ -307,9 +307,9 @@ def test_every_probe_gives_signs_of_life(simulated: Subject) -> None:
     with loaded(alive, serving) as sessions:
         assert sum(beats) == 1 + 2 + 4 + 8, "the warm-up"
         for probe in (
-            lambda: speed.throughput(alive, sessions, 8, 0.05),
+            lambda: speed.throughput(alive, sessions, serving, 0.05),
             lambda: speed.query_latency(alive, sessions, 8, 8, 0.05),
-            lambda: speed.arrival_latency(alive, sessions, 8, 1000, 0.05),
+            lambda: speed.arrival_latency(alive, sessions, serving, 1000, 0.05),
             lambda: unseen.repeat_probe(alive, sessions[0], 8, 1),
             lambda: unseen.answers(alive, sessions[0], 8, 1),
         ):

@@ -1,0 +1,105 @@
+"""Tuning: the likeliest servings raced against one another for a given time, never as a part of a measured run.
+
+The search asks each serving once, for a moment; on a machine that others use too its pick may be some per cent off.
+Here the best of them, and what the search never tries, are asked again and again in turn, so that what disturbs the
+machine disturbs all alike. After a few rounds the slower half leaves, until two are left or the time is over.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from statistics import median
+from typing import Any
+
+from suite import search
+from suite.probes import speed
+from suite.search import Terms, loaded
+from suite.subject import Subject
+from suite.variant import Requested, Serving
+
+BATCHES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
+WAITS_US = (200, 1000)
+FINALISTS = 8
+ROUND_S = 0.4
+# As many rounds before a half leaves, and in all once two are left.
+ROUNDS_A_HALF = 3
+ROUNDS_AT_MOST = 30
+# A part of the time for asking each serving once.
+SEARCH_SHARE = 0.4
+
+# Server: the one with the lowest p99 at this part of the best throughput can be loaded most.
+SERVER_LOAD = 0.75
+SERVER_ROUND_S = 1.0
+
+Measure = Callable[[Serving], float]
+
+
+def tune(
+    subject: Subject, requested: Requested, terms: Terms, seconds: float
+) -> tuple[Serving, list[dict[str, Any]], dict[str, Any]]:
+    """Returns the serving that won, all probes, and how it was found, after about `seconds` at most."""
+    started = time.perf_counter()
+    _, tried = search.resolve(subject, requested, terms, batches=BATCHES, deadline=started + SEARCH_SHARE * seconds)
+    allowed = sorted(search.allowed(tried, terms), key=lambda one: -float(one["samples_per_s"]))
+    finalists = [Serving(**one["serving"]) for one in allowed[:FINALISTS]]
+    contestants = [*finalists, *_variations(finalists[0], requested, terms)]
+    measure = _measure(subject, terms, float(allowed[0]["samples_per_s"]))
+    rounds = race(contestants, measure, started + seconds)
+    winner = _ranked(contestants, rounds)[0]
+    unit = "p99_s" if terms.scenario == "server" else "samples_per_s"
+    raced = [{"serving": asdict(serving), unit: abs(value)} for serving, value in rounds]
+    return winner, [*tried, *raced], {"asked_s": seconds, "took_s": round(time.perf_counter() - started, 1)}
+
+
+def race(contestants: Sequence[Serving], measure: Measure, deadline: float) -> list[tuple[Serving, float]]:
+    """Returns what was measured, the higher the better, in order; each contestant once at least."""
+    found: list[tuple[Serving, float]] = []
+    left = list(contestants)
+    for number in range(1, ROUNDS_AT_MOST + 1):
+        for serving in random.sample(left, len(left)):
+            if number > 1 and time.perf_counter() > deadline:
+                return found
+            found.append((serving, measure(serving)))
+        if number % ROUNDS_A_HALF == 0 and len(left) > 2:
+            left = _ranked(left, found)[: max(2, len(left) // 2)]
+        if len(left) == 1:
+            break
+    return found
+
+
+def _ranked(contestants: Sequence[Serving], found: list[tuple[Serving, float]]) -> list[Serving]:
+    """Returns those who stayed longest first, the higher median before the lower."""
+
+    def standing(serving: Serving) -> tuple[int, float]:
+        values = [value for one, value in found if one == serving]
+        return len(values), median(values)
+
+    # A round that the time cut off must not decide: who has one value more is not better for that.
+    most = max(standing(serving)[0] for serving in contestants)
+    return sorted(contestants, key=lambda one: (standing(one)[0] >= most - 1, standing(one)[1]), reverse=True)
+
+
+def _variations(best: Serving, requested: Requested, terms: Terms) -> Iterator[Serving]:
+    """Yields what the search does not try, of the serving that it found best."""
+    if terms.scenario == "offline":
+        yield replace(best, ahead=True)
+    if terms.scenario == "server" and requested.max_wait_us is None:
+        for wait_us in WAITS_US:
+            yield replace(best, max_wait_us=wait_us)
+
+
+def _measure(subject: Subject, terms: Terms, throughput: float) -> Measure:
+    """Returns how a serving is measured, the higher the better: samples/s, or in Server the p99 below zero."""
+
+    def measure(serving: Serving) -> float:
+        with loaded(subject, serving) as sessions:
+            if terms.scenario == "server":
+                return -speed.arrival_latency(subject, sessions, serving, SERVER_LOAD * throughput, SERVER_ROUND_S)
+            if terms.inline:
+                return terms.samples_per_query / speed.query_latency(
+                    subject, sessions, serving.batch, terms.samples_per_query, ROUND_S
+                )
+            return speed.throughput(subject, sessions, serving, ROUND_S)
+
+    return measure

@@ -1,0 +1,103 @@
+"""Tuning: the best of the likeliest servings is found in a bounded time, kept, and used by every run."""
+
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from suite import search, tune
+from suite.search import Terms
+from suite.variant import Requested, Serving
+from tests.suite.commands import only_record, records, start
+from tests.suite.subjects import subject
+
+OFFLINE = Terms("offline", 1, None, None, inline=False)
+SERVER = Terms("server", 1, 15, 0.5, inline=False)
+SERVINGS = [Serving(batch, 0, 1, 1, "cpu") for batch in range(1, 9)]
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "PROBE_S", 0.05)
+    monkeypatch.setattr(tune, "ROUND_S", 0.05)
+    monkeypatch.setattr(tune, "SERVER_ROUND_S", 0.2)
+
+
+def test_the_best_wins_though_its_first_rounds_were_disturbed() -> None:
+    asked = dict.fromkeys(SERVINGS, 0)
+
+    def measure(serving: Serving) -> float:
+        asked[serving] += 1
+        # Of any three rounds of one serving a stall takes half of one.
+        return serving.batch * (0.5 if asked[serving] % 3 == 1 else 1.0)
+
+    found = tune.race(SERVINGS, measure, math.inf)
+    assert tune._ranked(SERVINGS, found)[0] == SERVINGS[-1]
+    assert asked[SERVINGS[-1]] == asked[SERVINGS[-2]] == tune.ROUNDS_AT_MOST
+    assert asked[SERVINGS[0]] == tune.ROUNDS_A_HALF
+
+
+def test_a_race_ends_in_time_and_has_asked_everybody_once() -> None:
+    found = tune.race(SERVINGS, lambda serving: float(serving.batch), time.perf_counter())
+    assert sorted(serving.batch for serving, _ in found) == [serving.batch for serving in SERVINGS]
+    assert tune._ranked(SERVINGS, found)[0] == SERVINGS[-1]
+
+
+def test_a_round_that_was_cut_off_does_not_decide() -> None:
+    found = [(SERVINGS[0], 5.0), (SERVINGS[1], 9.0), (SERVINGS[0], 5.0)]
+    assert tune._ranked(SERVINGS[:2], found)[0] == SERVINGS[1]
+
+
+def test_who_left_does_not_come_back() -> None:
+    found = [(SERVINGS[0], 9.0), *[(SERVINGS[1], 8.0)] * 5]
+    assert tune._ranked(SERVINGS[:2], found)[0] == SERVINGS[1]
+
+
+def test_offline_also_races_gathering_ahead(data_root: Path) -> None:
+    simulated = subject("simulated", data_root, per_batch_us="2000", per_sample_us="20")
+    serving, probes, tuned = tune.tune(simulated, Requested(sessions=1, threads=1), OFFLINE, 3)
+    best = max((one for one in probes[: len(tune.BATCHES)]), key=lambda one: one["samples_per_s"])["serving"]
+    assert {**best, "ahead": True} in [one["serving"] for one in probes]
+    # 2 ms a batch are 2 µs a sample in the largest batches, and 125 in the smallest.
+    assert serving.batch >= 256
+    assert tuned["asked_s"] == 3
+
+
+def test_server_races_waits_by_their_latency(data_root: Path) -> None:
+    simulated = subject("simulated", data_root, per_batch_us="500", per_sample_us="50")
+    serving, probes, _ = tune.tune(simulated, Requested(sessions=1, threads=1, batch=16), SERVER, 3)
+    raced = {one["serving"]["max_wait_us"]: one["p99_s"] for one in probes if "p99_s" in one}
+    assert set(raced) == {0, *tune.WAITS_US}
+    assert serving == replace(serving, batch=16, sessions=1, threads=1)
+
+
+def test_what_is_requested_is_not_tuned(data_root: Path) -> None:
+    simulated = subject("simulated", data_root, per_batch_us="500", per_sample_us="50")
+    serving, _, _ = tune.tune(simulated, Requested(16, 300, 2, 1, "cpu"), SERVER, 2)
+    assert serving == Serving(16, 300, 2, 1, "cpu")
+
+
+def test_what_was_tuned_serves_the_runs_that_follow(tmp_path: Path) -> None:
+    words = ("--backend=simulated", "--scenario=offline", f"--results-dir={tmp_path / 'results'}", "--sessions=1")
+    cache = f"--cache-dir={tmp_path / 'cache'}"
+    data = f"--data-dir={_data()}"
+    tuned = start(*words, cache, data, "--mode=performance", "--tune-seconds=3").end(120)
+    assert tuned.code == 0, tuned.stderr
+    assert "tuning how to serve it, for up to 3 s" in tuned.stderr
+    folder, record = only_record(tmp_path / "results")
+    assert json.loads((folder / "preparation.json").read_text())["tuned"]["asked_s"] == 3
+    after = start(*words, cache, data, "--mode=accuracy").end(120)
+    assert after.code in (0, 1), after.stderr
+    assert "tuning" not in after.stderr and "finding how" not in after.stderr
+    assert [one["serving"] for _, one in records(tmp_path / "results")] == [record["serving"]] * 2
+
+
+def _data() -> Path:
+    import os
+
+    from suite.places import cache_dir, data_dir
+
+    return data_dir("", os.environ, cache_dir("", os.environ), "fashion-mnist")
