@@ -70,3 +70,19 @@ def mean_lower_bound(values: Sequence[float], confidence: float = 0.95) -> float
         raise ValueError(f"{len(values)} values have no spread to judge by")
     quantile = float(stdtrit(len(values) - 1, confidence))
     return fmean(values) - quantile * stdev(values) / sqrt(len(values))
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Returns an interval of a median from order statistics, of no distribution in particular (Thompson, AMS 1936).
+
+    The k-th lowest and k-th highest value, with the largest k that leaves at most the rest of the confidence outside:
+    of 20 values the 6th and the 15th. Raises ValueError where there are too few values for any such k.
+    """
+    from scipy.special import bdtr
+
+    count = len(values)
+    outside = [k for k in range(1, count // 2 + 1) if 2 * bdtr(k - 1, count, 0.5) <= 1 - confidence]
+    if not outside:
+        raise ValueError(f"{count} values are too few for an interval of their median")
+    ordered = sorted(values)
+    return ordered[outside[-1] - 1], ordered[count - outside[-1]]

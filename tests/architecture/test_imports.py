@@ -15,7 +15,13 @@ PROJECT = Path(__file__).parents[2]
 ROOMS = ("tools", "suite", "scenarios", "reference_models", "accuracy_scripts", "common")
 
 RUNTIMES = {"onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt", "tensorrt_rtx", "torch", "torchao"}
-RUNTIME_FILES = ("suite/backends/*.py", "suite/optimizations/*.py", "suite/export*.py", "tools/reference_model.py")
+RUNTIME_FILES = (
+    "suite/backends/*.py",
+    "suite/optimizations/*.py",
+    "suite/export*.py",
+    "tools/bench/large_model.py",
+    "tools/reference_model.py",
+)
 # These are nothing without torch, and are themselves imported only where a model is built.
 TORCH_FILES = ("reference_models/*/network.py", "tools/train.py")
 # Slow to import, and needed by few.

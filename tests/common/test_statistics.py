@@ -14,6 +14,7 @@ from common.statistics import (
     fisher_greater,
     mcnemar_worse,
     mean_lower_bound,
+    median_interval,
     wilson_interval,
 )
 
@@ -116,3 +117,24 @@ def test_scipy_is_not_imported_before_it_is_needed(name: str) -> None:
     check = f"import sys, {name}; sys.exit(any(module.startswith('scipy') for module in sys.modules))"
     done = subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[2], timeout=60)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    # The places of the limits, from the tables of the sign test (Conover, Practical Nonparametric Statistics).
+    [(6, 1, 6), (10, 2, 9), (20, 6, 15), (100, 40, 61)],
+)
+def test_the_interval_of_a_median_is_of_order_statistics(count: int, low: int, high: int) -> None:
+    assert median_interval([float(value) for value in range(count, 0, -1)]) == (low, high)
+
+
+def test_too_few_values_have_no_interval_of_a_median() -> None:
+    with pytest.raises(ValueError, match="5 values are too few"):
+        median_interval([1.0] * 5)
+
+
+def test_the_interval_of_a_median_covers_it_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(11)
+    samples = draw.exponential(1.0, (2000, 20))
+    covered = np.mean([low <= np.log(2) <= high for low, high in (median_interval(list(row)) for row in samples)])
+    assert covered >= 0.95

@@ -1,0 +1,1 @@
+"""What tools.bench_harness measures, and how: its rows, their statistics, and the processes that measure."""

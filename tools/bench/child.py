@@ -1,0 +1,261 @@
+"""One measurement in a process of its own: LoadGen runs one test a process, and memory is counted by the process.
+
+`python -m tools.bench.child JOB` prints what it measured as one JSON object; tools.bench.measures starts it.
+"""
+
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import numpy as np
+
+from scenarios.base import LoadRules, Scenario, Session, test_settings
+from scenarios.harness import loadgen, logs
+from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
+from scenarios.harness.timeline import Timeline
+from suite import plugins
+from suite.own_thread import on_own_thread
+from suite.probes import speed
+from suite.resources import peak_memory
+from suite.search import Terms, resolve
+from suite.subject import Subject
+from suite.tune import tune
+from suite.variant import Requested, Serving
+
+PERFORMANCE_SAMPLES = 10_000
+SEEDS = (1, 2, 3)
+OFFLINE = Terms("offline", 1, None, None, inline=False)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one LoadGen test says: VALID or not, its logs, and the harness's own timeline (None for a bare callback)."""
+
+    result: logs.RunResult
+    timeline: Timeline | None
+
+
+class Bare:
+    """A callback that answers at once and does nothing else: what LoadGen and its binding cost by themselves."""
+
+    faults: tuple[()] = ()
+
+    def issue(self, ids: list[int], indices: list[int]) -> None:
+        """Completes the samples, 1,024 at a time."""
+        for start in range(0, len(ids), 1024):
+            loadgen.complete(ids[start : start + 1024], None)
+
+    def flush(self) -> None:
+        """Does nothing: nothing is held back."""
+
+    def record_fault(self, kind: str, detail: str) -> None:
+        """Raises: nothing here can fail but this."""
+        raise RuntimeError(f"{kind}: {detail}")
+
+
+def _subject(job: dict[str, Any]) -> Subject:
+    subject = Subject.open(job["subject"])
+    subject.dataset.load(np.arange(subject.dataset.total))
+    return subject
+
+
+def _test(
+    subject: Subject, sessions: list[Session] | None, serving: Serving, job: dict[str, Any], mode: str = "performance"
+) -> Seen:
+    """Runs one LoadGen test, around the suite's system under test, or around a bare callback without sessions."""
+    scenario = cast(Scenario, plugins.load("scenarios", "scenario", job["scenario"]))
+    percentile = 0.9 if job["scenario"] == "single-stream" else 0.99
+    rules = LoadRules(
+        int(job["seconds"] * 1000), 100, PERFORMANCE_SAMPLES, percentile, job.get("limit_ms", 15.0), 1, *SEEDS
+    )
+    settings = test_settings(scenario, rules, job["hint"], accuracy_log_rng_seed=7)
+    if job.get("coalesce"):
+        settings["server_coalesce_queries"] = True
+    sut = (
+        cast(SystemUnderTest, Bare())
+        if sessions is None
+        else SystemUnderTest(
+            subject.workload,
+            subject.dataset,
+            sessions,
+            loadgen.complete,
+            max_batch=serving.batch,
+            ahead=serving.ahead,
+            inline=scenario.INLINE,
+        )
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        loadgen.run_test(sut, subject.dataset, settings, mode, PERFORMANCE_SAMPLES, Path(folder))
+        result = logs.read(Path(folder))
+    if sut.faults:
+        raise RuntimeError(sut.faults[0].detail)
+    if sessions is None:
+        return Seen(result, None)
+    sut.close(10)
+    return Seen(result, Timeline(**sut.timeline()))
+
+
+def _answer_raw(subject: Subject, session: Session, indices: Any) -> None:
+    """Does what a benchmark without a harness does: one gather, the model, one argmax."""
+    session.predict(subject.dataset.batch(indices)).argmax(axis=1)
+
+
+def raw_throughput(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> float:
+    """Returns the raw loop's samples/s: one thread a session, each turn a random batch of the resident samples."""
+    turns = [0] * len(sessions)
+    start = threading.Barrier(len(sessions) + 1)
+    times = [0.0] * len(sessions)
+
+    def loop(number: int) -> None:
+        batches = list(np.random.default_rng().integers(0, subject.dataset.total, (256, batch)))
+        start.wait()
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            _answer_raw(subject, sessions[number], batches[turns[number] % 256])
+            turns[number] += 1
+        times[number] = time.perf_counter()
+
+    threads = [threading.Thread(target=loop, args=(number,)) for number in range(len(sessions))]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return sum(turns) * batch / (max(times) - begun)
+
+
+@on_own_thread
+def raw_latency_us(subject: Subject, session: Session, seconds: float) -> float:
+    """Returns the median microseconds of the raw loop's turns of one sample."""
+    taken: list[int] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        index = [random.randrange(subject.dataset.total)]
+        begun = time.perf_counter_ns()
+        _answer_raw(subject, session, index)
+        taken.append(time.perf_counter_ns() - begun)
+    return median(taken) / 1000
+
+
+def _in_turn(raw_first: bool, raw: Callable[[], float], suite: Callable[[], float]) -> dict[str, float]:
+    if raw_first:
+        base = raw()
+        return {"base": base, "suite": suite()}
+    found = suite()
+    return {"base": raw(), "suite": found}
+
+
+def offline(job: dict[str, Any]) -> Any:
+    """Returns samples/s of the raw loop and of an Offline test, with the same sessions, in the order asked for."""
+    subject, serving = _subject(job), Serving(**job["serving"])
+    sessions = subject.load(serving)
+    return _in_turn(
+        job["raw_first"],
+        lambda: raw_throughput(subject, sessions, serving.batch, job["seconds"]),
+        lambda: logs.headline(_test(subject, sessions, serving, job).result).value,
+    )
+
+
+def single_stream(job: dict[str, Any]) -> Any:
+    """Returns the median microseconds of a raw turn and of a single-stream query, with the same session."""
+    subject, serving = _subject(job), Serving(**job["serving"])
+    sessions = subject.load(serving)
+    return _in_turn(
+        job["raw_first"],
+        lambda: raw_latency_us(subject, sessions[0], job["seconds"]),
+        lambda: _test(subject, sessions, serving, job).result.percentiles_ns[0.5] / 1000,
+    )
+
+
+def loaded_test(job: dict[str, Any]) -> Any:
+    """Returns what one LoadGen test says of the suite with this serving, or of a bare callback."""
+    subject, serving = _subject(job), Serving(**job["serving"])
+    sessions = None if job["bare"] else subject.load(serving)
+    seen = _test(subject, sessions, serving, job, job.get("mode", "performance"))
+    per_sample = None if seen.timeline is None else seen.timeline.duration_ns / 1000 / seen.timeline.completed
+    figure = None if job.get("mode") == "accuracy" else logs.headline(seen.result).value
+    percentiles = seen.result.percentiles_ns
+    return {
+        "valid": seen.result.validity == "VALID",
+        "figure": figure,
+        "us_a_sample": per_sample,
+        "p50_us": percentiles.get(0.5, 0) / 1000,
+        "p99_us": percentiles.get(0.99, 0) / 1000,
+        "peak_rss_bytes": peak_memory(),
+    }
+
+
+def raw_memory(job: dict[str, Any]) -> Any:
+    """Returns the peak memory of a process that runs the raw loop."""
+    subject, serving = _subject(job), Serving(**job["serving"])
+    raw_throughput(subject, subject.load(serving), serving.batch, job["seconds"])
+    return {"peak_rss_bytes": peak_memory()}
+
+
+def served(job: dict[str, Any]) -> Any:
+    """Returns the serving that the suite would use for Offline, tuned where seconds are given, and its samples/s."""
+    subject = _subject(job)
+    if job["tune_seconds"]:
+        serving, _, _ = tune(subject, Requested(), OFFLINE, job["tune_seconds"])
+    else:
+        serving, _ = resolve(subject, Requested(), OFFLINE)
+    sessions = subject.load(serving)
+    return {"serving": serving.__dict__, "samples_per_s": speed.throughput(subject, sessions, serving, 0.7)}
+
+
+def sweep(job: dict[str, Any]) -> Any:
+    """Returns the samples/s of every layout and batch, each asked for half a second."""
+    from suite import search
+    from suite import tune as tuning
+
+    search.PROBE_S = job["seconds"]
+    _, tried = resolve(_subject(job), Requested(), OFFLINE, batches=tuning.BATCHES)
+    return [{"serving": one["serving"], "samples_per_s": one["samples_per_s"]} for one in tried]
+
+
+def head_to_head(job: dict[str, Any]) -> Any:
+    """Returns pairs of samples/s of two servings, timed in turn, `pairs` of them, in an order drawn for each."""
+    subject = _subject(job)
+    servings = [Serving(**one) for one in job["servings"]]
+    loaded = [subject.load(serving) for serving in servings]
+    found = []
+    for _ in range(job["pairs"]):
+        pair = [0.0, 0.0]
+        for number in random.sample((0, 1), 2):
+            pair[number] = speed.throughput(subject, loaded[number], servings[number], job["seconds"])
+        found.append(pair)
+    return found
+
+
+TASKS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "offline": offline,
+    "single_stream": single_stream,
+    "loaded_test": loaded_test,
+    "raw_memory": raw_memory,
+    "served": served,
+    "sweep": sweep,
+    "head_to_head": head_to_head,
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Carries out a job and prints what came of it."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    job = json.loads(arguments[0])
+    print(json.dumps(TASKS[job.pop("task")](job)), flush=True)
+    # LoadGen's and the runtimes' own threads may still be there, and can abort an ordinary end.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,306 @@
+"""The rows of tools.bench_harness: what is measured for each, in which processes, and against which bar."""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from common.errors import RunFailed
+from common.files import sha256_file
+from reference_models.base import Model
+from scenarios.base import Generated
+from suite import artifacts, plugins
+from suite.memory import predicted_bytes
+from suite.progress import say
+from suite.subject import describe
+from suite.variant import Serving
+from tools.bench import large_model
+from tools.bench.rows import Bar, Row, row
+
+WORKLOADS = ("fashion-resnet", "fashion-mobilenet")
+BACKENDS = ("onnxruntime", "torch")
+CHILD_TIMEOUT_S = 300
+
+# What takes 10 ms and more a sample, for the bar on slow models: so many convolutions of random weights.
+LARGE_LAYERS = 8
+# Null: queries a second of the first trial, the step of the up-and-down method, and trials that find the level.
+NULL_START = {False: 120_000.0, True: 300_000.0}
+NULL_STEP = 1.07
+NULL_SETTLING = 6
+NULL_LIMIT_MS = 5.0
+NULL_SERVING = Serving(256, 0, 1, 1, "cpu")
+NULL_OFFLINE_SERVING = Serving(512, 0, 2, 1, "cpu")
+TUNE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How much is measured: pairs a row, and seconds a side of a pair."""
+
+    pairs: int
+    seconds: float
+    data_dir: Path
+    cache_dir: Path
+
+    def subject(self, workload: str, backend: str) -> dict[str, Any]:
+        """Returns what `Subject.open` needs for a workload's reference on a backend."""
+        loaded, module = plugins.workload(workload), plugins.backend(backend)
+        model = artifacts.prepare(loaded, module.FORMATS, self.data_dir, self.cache_dir)
+        options = {name: value[0] if isinstance(value, tuple) else str(value) for name, value in module.OPTIONS.items()}
+        return describe(workload, backend, model, options, self.data_dir)
+
+    def in_turn(self, name: str, measure: Callable[[bool], tuple[float, float]]) -> list[tuple[float, float]]:
+        """Returns pairs (base, suite), saying how far it is; `measure` is told which side goes first."""
+        # Each order as often as the other, in an order of its own.
+        orders = random.sample([number % 2 == 0 for number in range(self.pairs)], self.pairs)
+        found = []
+        for number, base_first in enumerate(orders, 1):
+            found.append(measure(base_first))
+            if number in (1, self.pairs) or number % 5 == 0:
+                say(f"{name}: pair {number} of {self.pairs}")
+        return found
+
+
+def child(task: str, **job: Any) -> Any:
+    """Returns what a measurement in a process of its own says; raises RunFailed where it says nothing."""
+    words = [sys.executable, "-m", "tools.bench.child", json.dumps({"task": task, **job})]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CHILD_TIMEOUT_S)
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        raise RunFailed(f"The measurement {task} did not end within {CHILD_TIMEOUT_S} s.") from None
+    except (ValueError, IndexError):
+        last = done.stderr.strip().splitlines()[-1:] or ["nothing"]
+        raise RunFailed(f"The measurement {task} ended with code {done.returncode}; it said {last[0]!r}.") from None
+
+
+def _sides(found: dict[str, float]) -> tuple[float, float]:
+    return found["base"], found["suite"]
+
+
+def offline_overhead(bench: Bench) -> Iterator[Row]:
+    """Yields, by workload and backend, what the suite adds to a sample in Offline, in µs of the whole machine."""
+    for workload in WORKLOADS:
+        for backend in BACKENDS:
+            subject = bench.subject(workload, backend)
+            found = child("served", subject=subject, tune_seconds=0)
+            job = {"subject": subject, "serving": found["serving"], **_offline_load(bench, found["samples_per_s"])}
+            name = f"Offline overhead, {workload}, {backend}"
+            rates = bench.in_turn(name, lambda first, job=job: _sides(child("offline", raw_first=first, **job)))  # type: ignore[misc]
+            costs = [(1e6 / raw, 1e6 / suite) for raw, suite in rates]
+            ratio = median(suite / raw for raw, suite in rates)
+            yield row(
+                name,
+                "raw loop",
+                "µs a sample",
+                costs,
+                Bar(True, 1.0, "µs"),
+                ratio=False,
+                extra={"throughput_ratio": ratio, "serving": found["serving"]},
+                why=f"throughput {ratio:.3f} of the raw loop's",
+            )
+
+
+def _offline_load(bench: Bench, samples_per_s: float) -> dict[str, Any]:
+    """Returns the job of an Offline test that takes about `bench.seconds`: LoadGen sends 1.1 times what it expects."""
+    return {"scenario": "offline", "seconds": bench.seconds, "hint": samples_per_s / 1.1}
+
+
+def single_stream_overhead(bench: Bench) -> Iterator[Row]:
+    """Yields what the suite adds to the median single-stream query, by backend, and for a model of 10 ms and more."""
+    serving = Serving(1, 0, 1, 1, "cpu").__dict__
+    for workload, backend in (("fashion-resnet", "onnxruntime"), ("fashion-resnet", "torch")):
+        name = f"SingleStream overhead, {workload}, {backend}"
+        job = {"subject": bench.subject(workload, backend), "serving": serving, **_stream_load(bench, 50e3)}
+        pairs = bench.in_turn(name, lambda first, job=job: _sides(child("single_stream", raw_first=first, **job)))  # type: ignore[misc]
+        yield row(name, "raw loop", "µs, p50", pairs, Bar(True, 3.0, "µs"), ratio=False)
+    with tempfile.TemporaryDirectory() as folder:
+        subject = _large(bench, Path(folder) / "large.onnx")
+        name = "SingleStream overhead, a large model, onnxruntime"
+        job = {"subject": subject, "serving": serving, **_stream_load(bench, 5e6)}
+        pairs = bench.in_turn(name, lambda first: _sides(child("single_stream", raw_first=first, **job)))
+        parts = [(raw, raw + 100 * (suite - raw) / raw) for raw, suite in pairs]
+        figures = row(name, "raw loop", "µs, p50", parts, Bar(True, 0.5, "%"), ratio=False)
+        yield replace(figures, suite=median(suite for _, suite in pairs))
+
+
+def _stream_load(bench: Bench, latency_ns: float) -> dict[str, Any]:
+    return {"scenario": "single-stream", "seconds": bench.seconds, "hint": latency_ns}
+
+
+def _large(bench: Bench, path: Path) -> dict[str, Any]:
+    """Returns the subject of a model whose sample takes 10 ms and more, written to `path`."""
+    large_model.write(path, LARGE_LAYERS)
+    model = Model("onnx", path, sha256_file(path), ("random weights",))
+    return describe("fashion-resnet", "onnxruntime", model, {"graph_level": "all"}, bench.data_dir)
+
+
+def null_offline(bench: Bench) -> Iterator[Row]:
+    """Yields the throughput of a session that does nothing over that of a callback that does nothing."""
+    name = "null Offline"
+    job = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": NULL_OFFLINE_SERVING.__dict__}
+    job |= _offline_load(bench, 1.2e6)
+    yield _against_bare(bench, name, job, "figure", "samples/s", Bar(False, 0.7, ""), ratio=True)
+
+
+def null_single_stream(bench: Bench) -> Iterator[Row]:
+    """Yields the median latency of a session that does nothing minus that of a callback that does nothing."""
+    job = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": Serving(1, 0, 1, 1, "cpu").__dict__}
+    job |= _stream_load(bench, 1500)
+    yield _against_bare(bench, "null SingleStream", job, "p50_us", "µs, p50", Bar(True, 2.0, "µs"), ratio=False)
+
+
+def _against_bare(bench: Bench, name: str, job: dict[str, Any], key: str, sides: str, bar: Bar, *, ratio: bool) -> Row:
+    def measure(bare_first: bool) -> tuple[float, float]:
+        found = {bare: child("loaded_test", bare=bare, **job)[key] for bare in (bare_first, not bare_first)}
+        return found[True], found[False]
+
+    return row(name, "bare callback", sides, bench.in_turn(name, measure), bar, ratio=ratio)
+
+
+def null_server(bench: Bench) -> Iterator[Row]:
+    """Yields the highest load held of a session that does nothing over that of a callback, plain and coalesced.
+
+    By the up-and-down method (Dixon and Mood, JASA 1948): a load that was held is followed by a higher one, one that
+    was not by a lower one, so that the loads swing about the one that is held half of the time. The pairs are the
+    trials of both sides, in turn.
+    """
+    for coalesce in (False, True):
+        name = f"null Server, {'coalesced' if coalesce else 'plain'}"
+        job: dict[str, Any] = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": NULL_SERVING.__dict__}
+        job |= {"scenario": "server", "seconds": bench.seconds, "limit_ms": NULL_LIMIT_MS, "coalesce": coalesce}
+        loads = dict.fromkeys((True, False), NULL_START[coalesce])
+
+        def trial(bare: bool, job: dict[str, Any] = job, loads: dict[bool, float] = loads) -> float:
+            load = loads[bare]
+            held = child("loaded_test", bare=bare, hint=load, **job)["valid"]
+            loads[bare] = load * NULL_STEP if held else load / NULL_STEP
+            return load
+
+        def measure(bare_first: bool, trial: Callable[[bool], float] = trial) -> tuple[float, float]:
+            found = {bare: trial(bare) for bare in (bare_first, not bare_first)}
+            return found[True], found[False]
+
+        say(f"{name}: finding the level")
+        for _ in range(NULL_SETTLING):
+            measure(True)
+        pairs = bench.in_turn(name, measure)
+        yield row(name, "bare callback", "queries/s", pairs, Bar(False, 0.8, ""), ratio=True)
+
+
+def data_parallel(bench: Bench) -> Iterator[Row]:
+    """Yields n sessions of a thread over one of n threads, and the suite's pick over the best of a sweep."""
+    for backend in BACKENDS:
+        subject = bench.subject(WORKLOADS[0], backend)
+        tried = child("sweep", subject=subject, seconds=0.5)
+        say(f"data parallel, {backend}: tuning for {TUNE_SECONDS:g} s")
+        pick = child("served", subject=subject, tune_seconds=TUNE_SECONDS)["serving"]
+        layouts = {(one["serving"]["sessions"], one["serving"]["threads"]) for one in tried}
+        most, least = max(layouts), min(layouts)
+        best_of = {layout: _best(tried, layout) for layout in (least, most)}
+        best = max(tried, key=lambda one: float(one["samples_per_s"]))["serving"]
+        name = f"data parallel, {backend}: {most[0]} sessions of {most[1]} over {least[0]} of {least[1]}"
+        pairs = _head_to_head(bench, subject, best_of[least], best_of[most])
+        yield row(name, f"{least[0]} of {least[1]}", "samples/s", pairs, Bar(False, 0.0, ""), ratio=True)
+        name = f"data parallel, {backend}: the pick over the best of {len(tried)}"
+        yield row(
+            name,
+            "best of the sweep",
+            "samples/s",
+            _head_to_head(bench, subject, best, pick),
+            Bar(False, 0.97, ""),
+            ratio=True,
+            why=f"pick {_shown(pick)}, best {_shown(best)}",
+        )
+
+
+def _best(tried: list[dict[str, Any]], layout: tuple[int, int]) -> dict[str, Any]:
+    of_layout = [one for one in tried if (one["serving"]["sessions"], one["serving"]["threads"]) == layout]
+    serving: dict[str, Any] = max(of_layout, key=lambda one: float(one["samples_per_s"]))["serving"]
+    return serving
+
+
+def _shown(serving: dict[str, Any]) -> str:
+    ahead = " ahead" if serving["ahead"] else ""
+    return f"{serving['sessions']}x{serving['threads']} batch {serving['batch']}{ahead}"
+
+
+def _head_to_head(bench: Bench, subject: dict[str, Any], *servings: dict[str, Any]) -> list[tuple[float, float]]:
+    found = child("head_to_head", subject=subject, servings=servings, pairs=bench.pairs, seconds=bench.seconds / 2)
+    return [(base, suite) for base, suite in found]
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """Yields what the suite needs for a model over what the raw loop needs, each beside what it needs without one."""
+    real, null = (bench.subject(WORKLOADS[0], backend) for backend in ("onnxruntime", "null"))
+    serving = child("served", subject=real, tune_seconds=0)["serving"]
+    load: dict[str, Any] = {"serving": serving, "scenario": "offline", "seconds": 0.5, "hint": 10_000.0}
+
+    def measure(raw_first: bool) -> tuple[float, float]:
+        found = {}
+        for raw in (raw_first, not raw_first):
+            task = "raw_memory" if raw else "loaded_test"
+            both = [child(task, subject=subject, bare=False, **load)["peak_rss_bytes"] for subject in (real, null)]
+            found[raw] = (both[0] - both[1]) / 1e6
+        return found[True], found[False]
+
+    name = "memory of the model's part, Offline"
+    yield row(name, "raw loop", "MB", bench.in_turn(name, measure), Bar(True, 1.3, ""), ratio=True)
+    yield _prediction(bench)
+
+
+def _prediction(bench: Bench) -> Row:
+    """Returns what LoadGen needs over what was predicted: two null runs that differ in the number of samples alone."""
+    subject, name = bench.subject(WORKLOADS[0], "null"), "memory of LoadGen's queries, Offline, over the prediction"
+    small, large = 100_000, 2_100_000
+    predicted = [predicted_bytes(Generated(1, count, count)) / 1e6 for count in (small, large)]
+
+    def measure(_: bool) -> tuple[float, float]:
+        job: dict[str, Any] = {"subject": subject, "serving": NULL_OFFLINE_SERVING.__dict__}
+        job |= {"scenario": "offline", "seconds": 1.0}
+        found = [
+            child("loaded_test", bare=False, hint=count / 1.1, **job)["peak_rss_bytes"] / 1e6
+            for count in (small, large)
+        ]
+        return predicted[1] - predicted[0], found[1] - found[0]
+
+    pairs = replace(bench, pairs=min(bench.pairs, 6)).in_turn(name, measure)
+    figures = [(base, base * (1 + abs(suite / base - 1))) for base, suite in pairs]
+    found = row(name, "predicted", "MB", figures, Bar(True, 1.1, ""), ratio=True)
+    return replace(found, suite=median(suite for _, suite in pairs))
+
+
+def accuracy_path(bench: Bench) -> Iterator[Row]:
+    """Yields the time of a sample in an accuracy run over that in an Offline performance run."""
+    subject = bench.subject(WORKLOADS[0], "onnxruntime")
+    served = child("served", subject=subject, tune_seconds=0)
+    name = "accuracy path, fashion-resnet, onnxruntime"
+    job: dict[str, Any] = {"subject": subject, "serving": served["serving"], "bare": False}
+    job |= _offline_load(bench, served["samples_per_s"])
+
+    def measure(performance_first: bool) -> tuple[float, float]:
+        found = {}
+        for performance in (performance_first, not performance_first):
+            mode = "performance" if performance else "accuracy"
+            found[performance] = child("loaded_test", mode=mode, **job)["us_a_sample"]
+        return found[True], found[False]
+
+    yield row(name, "performance run", "µs a sample", bench.in_turn(name, measure), Bar(True, 1.05, ""), ratio=True)
+
+
+MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "offline": offline_overhead,
+    "single-stream": single_stream_overhead,
+    "null-offline": null_offline,
+    "null-single-stream": null_single_stream,
+    "null-server": null_server,
+    "data-parallel": data_parallel,
+    "memory": memory,
+    "accuracy": accuracy_path,
+}
