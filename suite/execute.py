@@ -1,21 +1,36 @@
 """Carries out a plan: gets it ready, runs its tests, judges them, and tries an invalid one again where asked to."""
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from common.errors import RunFailed, TandemError, UsageError
 from common.files import write_json
 from scenarios.harness import logs, timeline
 from scenarios.harness.timeline import Timeline
-from suite import conduct, evidence, memory, prepare, resources, rules, store
+from suite import conduct, curve, evidence, memory, prepare, resources, rules, store
 from suite.conduct import Ready
 from suite.evidence import Evidence
 from suite.explain import Explanation, explain
 from suite.law.drain import counted
-from suite.plan import Plan
+from suite.peak import BACK_OFF, Peak, Probe, sentence
+from suite.plan import PEAK, Plan
 from suite.progress import say
+from suite.seek import seek
 from suite.verdict import Verdict, facts_of, judge, judge_single
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A peak that was sought: what the probes found, and the full runs that followed, as points of the same curve."""
+
+    peak: Peak
+    confirmations: tuple[Probe, ...]
+
+    @property
+    def seen(self) -> tuple[Probe, ...]:
+        """Every load that was tried."""
+        return (*self.peak.probes, *self.confirmations)
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class Outcome:
     explanations: tuple[Explanation, ...]
     attempts: int
     figures: tuple[float, ...]
+    sought: Sought | None = None
 
     @property
     def exit_code(self) -> int:
@@ -45,7 +61,11 @@ def execute(plan: Plan) -> Outcome:
     ready = prepare.ready(plan)
     runs: list[Evidence] = []
     explanations: tuple[Explanation, ...] = ()
-    if "performance" in plan.modes:
+    sought = None
+    if plan.mode == PEAK:
+        ready, performance, explanations, sought = _peak(ready)
+        runs.append(performance)
+    elif "performance" in plan.modes:
         ready, performance, explanations = _performance(ready)
         runs.append(performance)
     if "accuracy" in plan.modes:
@@ -54,7 +74,59 @@ def execute(plan: Plan) -> Outcome:
     attempts, figures = _attempts(ready)
     verdict = _judge(ready, runs, figures)
     _keep(verdict, runs[0].folder.parent / "verdict.json")
-    return Outcome(ready, tuple(runs), verdict, explanations, attempts, figures)
+    if sought:
+        _keep_curve(ready, sought, runs[0])
+    return Outcome(ready, tuple(runs), verdict, explanations, attempts, figures, sought)
+
+
+def _peak(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...], Sought]:
+    """Returns the full run at the peak, or, where it does not last, at the last of the loads below that were tried."""
+    found = seek(ready)
+    if found.qps is None:
+        lowest = min(one.qps for one in found.probes)
+        say(f"peak: no load was held, down to {lowest:,.1f} queries/s; the full run is at that load")
+    elif found.bounded:
+        say(f"peak: the search ended with its {len(found.probes)} probes; a higher load may be held")
+    qps, confirmations = found.qps or min(one.qps for one in found.probes), list[Probe]()
+    for step in (*BACK_OFF, None):
+        preparation = {**ready.preparation, "peak": {**found.record(), "confirmations": len(confirmations)}}
+        ready = replace(ready, hint=qps, hint_source=PEAK, preparation=preparation)
+        _check_memory(ready)
+        run = _run(ready, "performance", _new_result(ready))
+        explanations = explain(run)
+        confirmations.append(_confirmation(run, qps, held=not explanations))
+        say(sentence(confirmations[-1]))
+        if not explanations or step is None or not any(one.retry for one in explanations):
+            break
+        qps *= step
+    return ready, run, explanations, Sought(found, tuple(confirmations))
+
+
+def _confirmation(run: Evidence, qps: float, *, held: bool) -> Probe:
+    """Returns a full run as a point of the curve, its latencies LoadGen's own."""
+    result = run.result
+    latencies = {} if result is None else {key: value / 1e6 for key, value in result.percentiles_ns.items()}
+    count, late, took_ns = (
+        (0 if result is None else result.number(key) or 0)
+        for key in ("result_query_count", "result_overlatency_query_count", "generated_query_duration")
+    )
+    p50, p90, p99 = (latencies.get(key) for key in (0.5, 0.9, 0.99))
+    return Probe(qps, held, "LoadGen", int(count), int(late), p50, p90, p99, took_ns / 1e9)
+
+
+def _keep_curve(ready: Ready, sought: Sought, run: Evidence) -> None:
+    """Writes the curve beside the runs: as JSON, as a table and as pictures."""
+    folder, limit_ms = run.folder.parent, ready.rules.target_latency_ms or 0.0
+    peak = sought.confirmations[-1]
+    title = f"{ready.plan.workload} on {ready.plan.backend} ({ready.serving.device}), server"
+    try:
+        record = {"schema": 1, **sought.peak.record(), "confirmations": [asdict(one) for one in sought.confirmations]}
+        write_json(folder / "peak.json", record)
+        curve.write_csv(folder / "peak.csv", sought.seen)
+        pictures = [folder / f"peak.{suffix}" for suffix in ("svg", "png")]
+        curve.draw(pictures, sought.seen, peak.qps if peak.held else None, limit_ms, title)
+    except OSError as error:
+        raise RunFailed(f"The curve could not be written to {folder} ({error.strerror or error}).") from error
 
 
 def _performance(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...]]:

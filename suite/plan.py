@@ -15,7 +15,8 @@ from suite.variant import Requested
 # Enough for two layouts in nine batches, and then for some twenty rounds between the best.
 TUNE_SECONDS = 60.0
 
-MODES = ("performance", "accuracy", "submission")
+PEAK = "peak"
+MODES = ("performance", "accuracy", "submission", PEAK)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Plan:
     @property
     def modes(self) -> tuple[str, ...]:
         """The tests to run, in order."""
-        return ("performance", "accuracy") if self.mode == "submission" else (self.mode,)
+        return (self.mode,) if self.mode in ("performance", "accuracy") else ("performance", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def resolve(asked: Asked) -> Plan:
     conf = user_conf.read(Path(asked.user_conf), workload, scenario) if asked.user_conf else user_conf.UserConf()
     coalesce, coalesce_source = _coalescing(asked, scenario, conf)
     hint = _hint(asked, scenario, conf)
+    if mode == PEAK:
+        _check_peak(asked, scenario, hint)
     return Plan(
         workload=workload,
         backend=backend,
@@ -182,6 +185,19 @@ def _check_use(asked: Asked, scenario: str, mode: str) -> None:
     for flag, unused, reason in idle:
         if unused:
             raise UsageError(f"{flag} has no effect here ({scenario}, {mode}): {reason}.")
+
+
+def _check_peak(asked: Asked, scenario: str, hint: Hint) -> None:
+    """Raises UsageError where there is no peak to find, or where what is given would decide it."""
+    if scenario != "server":
+        raise UsageError(
+            f"--mode peak is for the server scenario, whose load can be chosen; {scenario} runs as fast as it can. "
+            "Give --scenario server, or another --mode."
+        )
+    if hint.value is not None:
+        raise UsageError(f"--mode peak finds the load by itself; leave out the target_qps of {hint.source}.")
+    if asked.retries is not None:
+        raise UsageError("--retry has no effect with --mode peak, which steps back by itself; leave it out.")
 
 
 def _check_numbers(asked: Asked) -> None:

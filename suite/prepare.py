@@ -19,7 +19,7 @@ from reference_models.base import Model, Workload
 from scenarios.base import LoadRules, Scenario
 from suite import artifacts, environment, launch, plugins, recipes, rules, store
 from suite.conduct import Ready
-from suite.plan import Plan
+from suite.plan import PEAK, Plan
 from suite.plugins import BackendDescription
 from suite.progress import say, shown
 from suite.search import Terms
@@ -137,6 +137,7 @@ def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms,
         "known": begun,
         "tune_seconds": plan.tune_seconds,
         "seed": secrets.randbits(63),
+        "seeks_peak": plan.mode == PEAK,
         # How fast the streams are decides too how many of their answers LoadGen is told to log.
         "wants_hint": (plan.hint.value is None or terms.inline) and "performance" in plan.modes,
     }

@@ -1,11 +1,13 @@
 """What a person, or a program, is told of an outcome."""
 
 import statistics
+from dataclasses import asdict
 from typing import Any
 
 from common.errors import TandemError
 from common.files import canonical_json
-from suite.execute import Outcome
+from suite import curve
+from suite.execute import Outcome, Sought
 from suite.law import complete
 from suite.law.drain import Counted
 from suite.plugins import is_foreign
@@ -34,9 +36,14 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "runs": {run.mode: str(run.folder) for run in outcome.runs},
         "accuracy": None if metrics is None else {**metrics, "target": ready.workload.target},
         "attempts": outcome.attempts,
+        "peak": None if outcome.sought is None else _peak_record(outcome.sought),
         "invalid_because": [one.__dict__ for one in outcome.explanations],
         "verdict": outcome.verdict.record(),
     }
+
+
+def _peak_record(sought: Sought) -> dict[str, Any]:
+    return {**sought.peak.record(), "confirmations": [asdict(one) for one in sought.confirmations]}
 
 
 def _lines(outcome: Outcome) -> list[str]:
@@ -53,6 +60,7 @@ def _lines(outcome: Outcome) -> list[str]:
         "",
         *(f"  {line}" for line in outcome.verdict.lines()[:-1]),
         *_searched(outcome),
+        *_curve(outcome),
         *_why(outcome),
         "",
         outcome.verdict.closing,
@@ -96,11 +104,40 @@ def _load(outcome: Outcome) -> tuple[str, str] | None:
     ready = outcome.ready
     if ready.plan.scenario != "server" or outcome.runs[0].mode != "performance":
         return None
+    limit = f"{ready.rules.target_latency_ms:g} ms at p{100 * (ready.rules.target_latency_percentile or 0.0):g}"
+    if outcome.sought is not None:
+        return _peak(outcome, outcome.sought, limit)
     ours = ready.hint_source in ("measured", "retry")
     held = outcome.runs[0].result is not None and outcome.runs[0].result.validity == "VALID"
     who = "load held, not the peak: --target-qps asks for another" if ours else f"from {ready.hint_source}"
-    limit = f"{ready.rules.target_latency_ms:g} ms at p{100 * (ready.rules.target_latency_percentile or 0.0):g}"
     return "load", f"{ready.hint:,.1f} queries/s, {'held within' if held else 'not held within'} {limit}  ({who})"
+
+
+def _peak(outcome: Outcome, sought: Sought, limit: str) -> tuple[str, str]:
+    """Returns the peak, or the last load below it that was tried, beside the Offline throughput."""
+    last, offline = sought.confirmations[-1], sought.peak.offline_samples_per_s
+    tried = f"{_count(len(sought.peak.probes), 'probe')}, {_count(len(sought.confirmations), 'full run')}"
+    held = "within" if last.held else "not within"
+    share = f"{last.qps / offline:.2f} of the Offline throughput, {offline:,.0f} samples/s"
+    return "peak", f"{last.qps:,.1f} queries/s {held} {limit}: {share}  ({tried})"
+
+
+def _curve(outcome: Outcome) -> list[str]:
+    """Returns the latency curve as a table, the lowest load first, and where its pictures are."""
+    if outcome.sought is None:
+        return []
+    heads = f"{'queries/s':>12}{'p50 ms':>10}{'p90 ms':>10}{'p99 ms':>10}{'late':>9}  held"
+    lines = [
+        f"{one.qps:>12,.1f}{_ms(one.p50_ms)}{_ms(one.p90_ms)}{_ms(one.p99_ms)}{one.late:>9,}  "
+        f"{'yes' if one.held else 'no'}{', full run' if one in outcome.sought.confirmations else f', {one.decided_by}'}"
+        for one in curve.ordered(outcome.sought.seen)
+    ]
+    folder = outcome.runs[0].folder.parent
+    return ["", f"  {heads}", *(f"  {line}" for line in lines), "", f"  curve: {folder}/peak.csv, peak.svg, peak.png"]
+
+
+def _ms(value: float | None) -> str:
+    return f"{'-' if value is None else format(value, '.2f'):>10}"
 
 
 def _metrics(outcome: Outcome) -> dict[str, Any] | None:

@@ -26,7 +26,12 @@ def _flag(define: Any, name: str, default: Any, help_text: str) -> None:
 _flag(flags.DEFINE_string, "workload", "fashion-resnet", "what is run")
 _flag(flags.DEFINE_string, "backend", "onnxruntime", "what runs it; a dotted name is a module from outside the tree")
 _flag(flags.DEFINE_string, "scenario", "offline", "single-stream, multi-stream, server or offline")
-_flag(flags.DEFINE_string, "mode", "submission", "performance, accuracy, or submission: both and the verdict")
+_flag(
+    flags.DEFINE_string,
+    "mode",
+    "submission",
+    "performance, accuracy, submission: both and the verdict; peak: server's highest load, then both",
+)
 _flag(flags.DEFINE_string, "profile", "quick", "quick: seconds, never submittable; official: the round's rules")
 _flag(flags.DEFINE_string, "optimize", "", "recipe of optimizations, as in fuse:compile; empty is the reference")
 _flag(flags.DEFINE_string, "backend_options", "", "runtime options of the backend: name=value,name=value")

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,9 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
         measured = None
         if job["wants_hint"]:
             channel.phase("measuring the load hint")
-            measured = hint(subject, sessions, serving, terms)
+            # A peak is sought from the throughput, and by more than one probe.
+            load = replace(terms, load_fraction=None) if job["seeks_peak"] else terms
+            measured = hint(subject, sessions, serving, load)
     return {"findings": findings, "measured": measured}
 
 
@@ -145,18 +148,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     shape = (subject.dataset.total, *subject.workload.output_shape)
     outputs = np.full(shape, np.nan, np.float32) if job["save_outputs"] else None
     sessions = subject.load(serving)
-    sut = SystemUnderTest(
-        subject.workload,
-        subject.dataset,
-        sessions,
-        loadgen.complete,
-        max_batch=serving.batch,
-        max_wait_ns=serving.max_wait_us * 1000,
-        ahead=serving.ahead,
-        inline=job["inline"],
-        outputs=outputs,
-    )
-    channel.counts = lambda: (sut.issued, sut.completed, sut.faults[0].detail if sut.faults else None)
+    sut = _system(job, subject, serving, sessions, channel, outputs)
     channel.phase("running", job["expected_samples"])
     loadgen.run_test(sut, subject.dataset, job["settings"], job["mode"], job["performance_samples"], folder)
     channel.phase("saving")
@@ -184,6 +176,45 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     }
 
 
+def probe(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns whether a load is held, as far as a short LoadGen test of it can tell; the process ends with it."""
+    from suite.probes import load
+
+    channel.phase("loading the model", silent=True)
+    subject, serving = Subject.open(job["subject"], channel.beat), Serving(**job["serving"])
+    sut = _system(job, subject, serving, subject.load(serving), channel)
+    channel.phase("probing", job["queries"])
+    return load.run(
+        sut, subject.dataset, job["settings"], job["performance_samples"], job["queries"], Path(job["folder"])
+    )
+
+
+def _system(
+    job: dict[str, Any],
+    subject: Subject,
+    serving: Serving,
+    sessions: list[Session],
+    channel: Channel,
+    outputs: Any = None,
+) -> SystemUnderTest:
+    """Returns the system under test of a LoadGen test, whose progress the parent is told."""
+    from scenarios.harness import loadgen
+
+    sut = SystemUnderTest(
+        subject.workload,
+        subject.dataset,
+        sessions,
+        loadgen.complete,
+        max_batch=serving.batch,
+        max_wait_ns=serving.max_wait_us * 1000,
+        ahead=serving.ahead,
+        inline=job["inline"],
+        outputs=outputs,
+    )
+    channel.counts = lambda: (sut.issued, sut.completed, sut.faults[0].detail if sut.faults else None)
+    return sut
+
+
 def _probed(subject: Subject, sessions: list[Session], serving: Serving, seed: int) -> dict[str, Any]:
     subject.dataset.load(np.arange(subject.dataset.total))
     found = unseen.repeat_probe(subject, sessions[0], serving.batch, seed)
@@ -198,6 +229,7 @@ TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
     "reference": reference,
     "search": search,
     "test": test,
+    "probe": probe,
 }
 
 

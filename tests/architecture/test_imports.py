@@ -25,7 +25,7 @@ RUNTIME_FILES = (
 # These are nothing without torch, and are themselves imported only where a model is built.
 TORCH_FILES = ("reference_models/*/network.py", "tools/train.py")
 # Slow to import, and needed by few.
-LATE = RUNTIMES | {"scipy"}
+LATE = RUNTIMES | {"matplotlib", "scipy"}
 
 # Beside the commands, which have a main.
 MAY_PRINT = ("common/flags.py", "suite/progress.py", "suite/report.py")

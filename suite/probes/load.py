@@ -1,0 +1,139 @@
+"""A probe of one load: a Server test of LoadGen's that is ended as soon as it is plain what would come of it.
+
+The rule is LoadGen's own, early stopping included (scenarios/harness/early_stopping.py). Hopeless: more queries are
+late already than its whole time allows. Certain: what was seen shows the percentile, and no queue is growing. Otherwise
+LoadGen's log of the whole test decides. A probe is no attempt and counts for nothing; it tells where to make one.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import RunFailed
+from reference_models.base import Dataset
+from scenarios.harness import early_stopping, loadgen, logs
+from scenarios.harness.sut import SystemUnderTest
+
+LOOK_S = 0.05
+# Before this has passed nothing is certain: a queue that grows by a hundredth of its load has yet to be seen.
+LEAST_S = 1.5
+# Of the limit: where the last queries take longer, a queue may be growing.
+TAIL_SHARE = 0.5
+# A test may take so many times its length, and so much longer, before it is given up.
+PATIENCE, PATIENCE_S = 3.0, 10.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What can be seen of a test under way: queries that arrived and were completed, those late, latencies in ns.
+
+    Late are those completed after the limit, and those that have been open for longer. `latencies_ns` are in order of
+    arrival.
+    """
+
+    arrived: int
+    late: int
+    latencies_ns: NDArray[np.int64]
+
+    @property
+    def completed(self) -> int:
+        """How many have been completed."""
+        return len(self.latencies_ns)
+
+    def tail_ns(self) -> float:
+        """Returns the median latency of the last tenth."""
+        return float(np.median(self.latencies_ns[-max(1, self.completed // 10) :]))
+
+    def percentile_ms(self, percentile: float) -> float | None:
+        """Returns a percentile of what was completed."""
+        return float(np.percentile(self.latencies_ns, percentile)) / 1e6 if self.completed else None
+
+
+def look(seen: Mapping[str, NDArray[np.int64]], now_ns: int, limit_ns: float) -> Look:
+    """Returns what the arrays of a timeline say, at any time; samples may be missing amid others."""
+    arrival_ns = np.repeat(seen["callback_ns"], seen["callback_samples"])
+    completion_ns = np.full(len(arrival_ns), -1, np.int64)
+    first, count = seen["batch_first"], seen["batch_samples"]
+    offsets = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    completion_ns[np.repeat(first, count) + offsets] = np.repeat(seen["batch_ns"], count)
+    done = completion_ns >= 0
+    taken = np.where(done, completion_ns, now_ns) - arrival_ns
+    return Look(len(arrival_ns), int(np.count_nonzero(taken > limit_ns)), taken[done])
+
+
+def decision(seen: Look, elapsed_s: float, qps: float, queries: int, limit_ns: float, percentile: float) -> str | None:
+    """Returns "hopeless" or "certain" where it is plain what comes of a test of so many queries, else None."""
+    if not early_stopping.met(queries, min(seen.late, queries), percentile):
+        return "hopeless"
+    expected = qps * elapsed_s
+    steady = (
+        elapsed_s >= LEAST_S
+        and seen.completed > 0
+        and seen.arrived >= expected - 4 * sqrt(expected)
+        and seen.tail_ns() < TAIL_SHARE * limit_ns
+    )
+    return "certain" if steady and early_stopping.met(seen.completed, seen.late, percentile) else None
+
+
+def run(
+    sut: SystemUnderTest,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    performance_samples: int,
+    queries: int,
+    folder: Path,
+) -> dict[str, Any]:
+    """Returns what came of a test with these settings, which issues `queries`; the process must end soon after.
+
+    LoadGen writes into `folder`, and may go on doing so. Raises RunFailed where the backend failed or LoadGen does not
+    come to an end.
+    """
+    qps, limit_ns = float(settings["server_target_qps"]), float(settings["server_target_latency_ns"])
+    percentile = float(settings["server_target_latency_percentile"])
+    arguments = (sut, dataset, settings, "performance", performance_samples, folder)
+    test = threading.Thread(target=loadgen.run_test, args=arguments, daemon=True)
+    # Here, so that scipy is not imported while queries wait.
+    if not early_stopping.met(queries, 0, percentile):
+        raise ValueError(f"{queries} queries are too few to show the percentile {percentile}")
+    started = time.monotonic()
+    bound_s = PATIENCE * queries / qps + PATIENCE_S
+    test.start()
+    decided = None
+    while decided is None and test.is_alive():
+        test.join(LOOK_S)
+        if sut.faults:
+            raise RunFailed(f"The backend failed while a load was probed: {sut.faults[0].detail}.")
+        if time.monotonic() - started > bound_s:
+            raise RunFailed(f"A probe of {qps:g} queries/s did not end within {bound_s:.0f} s.")
+        decided = _decided(sut, qps, queries, limit_ns, percentile)
+    found = look(sut.timeline(), time.perf_counter_ns(), limit_ns)
+    held, late = decided == "certain", found.late
+    if not test.is_alive():
+        result = logs.read(folder)
+        decided, held = "LoadGen", result.validity == "VALID" and not result.error_count
+        late = int(result.number("result_overlatency_query_count") or 0)
+    return {
+        "qps": qps,
+        "held": held,
+        "decided_by": decided,
+        "queries": found.completed,
+        "late": late,
+        **{f"p{one}_ms": found.percentile_ms(one) for one in (50, 90, 99)},
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _decided(sut: SystemUnderTest, qps: float, queries: int, limit_ns: float, percentile: float) -> str | None:
+    arrays = sut.timeline()
+    if not len(arrays["callback_ns"]):
+        return None
+    now_ns = time.perf_counter_ns()
+    elapsed_s = (now_ns - int(arrays["callback_ns"][0])) / 1e9
+    return decision(look(arrays, now_ns, limit_ns), elapsed_s, qps, queries, limit_ns, percentile)

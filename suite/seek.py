@@ -1,0 +1,56 @@
+"""Seeks the peak of a plan that is ready: each probe is a LoadGen test in a process of its own."""
+
+import secrets
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from scenarios.base import test_settings
+from scenarios.harness import early_stopping
+from suite import launch, peak
+from suite.conduct import Ready
+from suite.peak import Peak, Probe
+from suite.progress import say, shown
+
+# As long as a probe may take: longer ones are what the full run is for.
+HORIZON_S = 5.0
+
+
+def seek(ready: Ready) -> Peak:
+    """Returns the peak that probes find; raises RunFailed where the backend fails in one."""
+    rate, percentile = float(ready.preparation["hints"]["measured_samples_per_s"]), _percentile(ready)
+    return peak.find(rate, lambda qps: _probe(ready, qps), percentile, lambda found: say(peak.sentence(found)))
+
+
+def _percentile(ready: Ready) -> float:
+    assert ready.rules.target_latency_percentile is not None
+    return ready.rules.target_latency_percentile
+
+
+def _probe(ready: Ready, qps: float) -> Probe:
+    horizon_s = min(HORIZON_S, ready.rules.min_duration_ms / 1000)
+    # Of the profile's rules only the length is another, and the arrivals are drawn anew.
+    least = early_stopping.min_queries(_percentile(ready))
+    rules = replace(
+        ready.rules,
+        min_duration_ms=round(horizon_s * 1000),
+        min_query_count=least,
+        schedule_rng_seed=secrets.randbits(63),
+    )
+    settings = test_settings(ready.scenario, rules, qps, secrets.randbits(63))
+    settings["server_coalesce_queries"] = ready.plan.coalesce_queries
+    queries = max(least, round(horizon_s * qps))
+    with tempfile.TemporaryDirectory(prefix="tandem-probe-") as name, shown("seeking the peak") as watch:
+        job: dict[str, Any] = {
+            "subject": ready.subject,
+            "serving": ready.serving.__dict__,
+            "inline": ready.scenario.INLINE,
+            "settings": settings,
+            "performance_samples": rules.performance_sample_count,
+            "queries": queries,
+            "folder": name,
+        }
+        log = Path(name) / "worker.log"
+        found = launch.call("probe", job, log=log, stall_timeout_s=ready.plan.stall_timeout_s, watch=watch)
+    return Probe(**found)
