@@ -8,17 +8,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scenarios.harness import early_stopping
-
 # Of Offline's throughput: what a well-made Server path reaches.
 START_SHARE = 0.8
 STEP = 1.25
 # The bracket is narrow enough where its ends are this near.
 PRECISION = 1.02
 MOST_PROBES = 24
-# One stall of the machine can fail a load that is held otherwise; what has so many times the queries late that are
-# allowed has not failed by a stall.
-FAR_OFF = 5.0
+# Of the peak: loads that are probed for the curve.
+CURVE_SHARES = (0.25, 0.5, 0.75)
 
 # A full run that is not valid is followed by one at so much less.
 BACK_OFF = (0.97, 0.95, 0.9, 0.85)
@@ -57,7 +54,7 @@ class Peak:
 
 
 def find(
-    offline_samples_per_s: float, probe: Callable[[float], Probe], percentile: float, say: Callable[[Probe], None]
+    offline_samples_per_s: float, probe: Callable[[float], Probe], limit_ms: float, say: Callable[[Probe], None]
 ) -> Peak:
     """Returns the peak that probes find: by steps until one load was held and one was not, then by halving the gap."""
     probes: list[Probe] = []
@@ -67,30 +64,32 @@ def find(
             found = probe(qps)
             probes.append(found)
             say(found)
-            if found.held or _far_off(found, percentile) or len(probes) >= MOST_PROBES:
+            # One stall of the machine can fail a load that is held otherwise, but makes not half of the queries late.
+            if found.held or (found.p50_ms or 0) > limit_ms or len(probes) >= MOST_PROBES:
                 break
         return found.held
 
     low, high = None, None
-    load = START_SHARE * offline_samples_per_s
+    load, step = START_SHARE * offline_samples_per_s, 1.0
     while len(probes) < MOST_PROBES:
         if held(load):
             low = load
         else:
             high = load
         if low is None or high is None:
-            load = load * STEP if high is None else load / STEP
+            # Each step is longer than the one before: what is far off is reached too.
+            step *= STEP
+            load = load * step if high is None else load / step
         elif high / low <= PRECISION:
             break
         else:
             load = (low * high) ** 0.5
+    if low is not None:
+        # A curve of loads about the peak alone would not say what a lower one is like.
+        for share in CURVE_SHARES:
+            held(share * low)
     bounded = low is None or high is None or high / low > PRECISION
     return Peak(offline_samples_per_s, tuple(probes), low, bounded)
-
-
-def _far_off(found: Probe, percentile: float) -> bool:
-    allowed = (1 - percentile) * max(found.queries, early_stopping.min_queries(percentile))
-    return not found.held and found.late > FAR_OFF * allowed
 
 
 def sentence(found: Probe) -> str:

@@ -19,19 +19,16 @@ HORIZON_S = 5.0
 
 def seek(ready: Ready) -> Peak:
     """Returns the peak that probes find; raises RunFailed where the backend fails in one."""
-    rate, percentile = float(ready.preparation["hints"]["measured_samples_per_s"]), _percentile(ready)
-    return peak.find(rate, lambda qps: _probe(ready, qps), percentile, lambda found: say(peak.sentence(found)))
-
-
-def _percentile(ready: Ready) -> float:
-    assert ready.rules.target_latency_percentile is not None
-    return ready.rules.target_latency_percentile
+    rate, limit_ms = float(ready.preparation["hints"]["measured_samples_per_s"]), ready.rules.target_latency_ms
+    assert limit_ms is not None
+    return peak.find(rate, lambda qps: _probe(ready, qps), limit_ms, lambda found: say(peak.sentence(found)))
 
 
 def _probe(ready: Ready, qps: float) -> Probe:
+    assert ready.rules.target_latency_percentile is not None
     horizon_s = min(HORIZON_S, ready.rules.min_duration_ms / 1000)
     # Of the profile's rules only the length is another, and the arrivals are drawn anew.
-    least = early_stopping.min_queries(_percentile(ready))
+    least = early_stopping.min_queries(ready.rules.target_latency_percentile)
     rules = replace(
         ready.rules,
         min_duration_ms=round(horizon_s * 1000),

@@ -134,12 +134,19 @@ class SystemUnderTest:
         return not any(worker.is_alive() for worker in self._workers)
 
     def timeline(self) -> dict[str, NDArray[np.int64]]:
-        """Returns the timeline's arrays; times are of the monotonic clock, in nanoseconds."""
-        batches = np.concatenate([np.array(recorder.batches, np.int64).reshape(-1, 3) for recorder in self._recorders])
+        """Returns the timeline's arrays, so far; times are of the monotonic clock, in nanoseconds.
+
+        Completions are read before arrivals, so that what was completed has arrived. Slices are copies: an array that
+        numpy looks into cannot grow, and its worker would fail.
+        """
+        seen = [np.array(recorder.batches[:], np.int64).reshape(-1, 3) for recorder in self._recorders]
+        batches = np.concatenate(seen)
         batches = batches[np.argsort(batches[:, 2], kind="stable")]
+        # An arrival's count follows its time.
+        counts = np.array(self._callback_samples[:], np.int64)
         return {
-            "callback_ns": np.array(self._callback_ns, np.int64),
-            "callback_samples": np.array(self._callback_samples, np.int64),
+            "callback_ns": np.array(self._callback_ns[: len(counts)], np.int64),
+            "callback_samples": counts,
             "batch_first": np.ascontiguousarray(batches[:, 0]),
             "batch_samples": np.ascontiguousarray(batches[:, 1]),
             "batch_ns": np.ascontiguousarray(batches[:, 2]),
@@ -152,10 +159,9 @@ class SystemUnderTest:
     def _issue_inline(self, ids: list[int], indices: list[int]) -> None:
         # In each of the two ways to issue the clock comes first, and no call of our own that could be spared.
         self._callback_ns.append(perf_counter_ns())
-        count, step, first = len(ids), self._max_batch, self._next_sample
+        count, step, first = len(ids), self._max_batch, self.issued
         self._callback_samples.append(count)
-        self.issued += count
-        self._next_sample += count
+        self.issued = first + count
         try:
             if count <= step:
                 self._answer(self._recorders[0], first, ids, indices)
@@ -254,24 +260,20 @@ class SystemUnderTest:
 
     def _answer(self, recorder: Recorder, first: int, ids: list[int], indices: list[int], begun: Begun = None) -> None:
         """Answers a batch, with the outputs that were begun if some were, and completes it."""
-        payload = None
+        payload, count = None, len(ids)
         if not self.faults:
             try:
                 outputs = begun.result() if begun else recorder.session.predict(self._dataset.batch(indices))
-                payload = self._encoded(outputs, len(indices))
+                payload = self._encoded(outputs, count)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a backend raises fails the run
                 self._keep(error)
-        self._tell(recorder, first, ids, payload)
-        if payload is not None:
-            self._look_at(outputs, indices)
-
-    def _tell(self, recorder: Recorder, first: int, ids: list[int], payload: NDArray[Any] | None) -> None:
-        """Completes a batch. The number is stamped where LoadGen stamps: just before it is told."""
-        count = len(ids)
         recorder.completed += count
+        # The number is stamped where LoadGen stamps: just before it is told.
         stamp_ns = perf_counter_ns()
         self._complete(ids, payload)
         recorder.batches.extend((first, count, stamp_ns))
+        if payload is not None:
+            self._look_at(outputs, indices)
 
     def _encoded(self, outputs: NDArray[Any], count: int) -> NDArray[Any]:
         """Returns the payload of outputs; raises BadAnswer where it is not one row for each of `count` samples."""

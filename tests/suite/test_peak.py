@@ -1,0 +1,245 @@
+"""The peak: the highest load that is held is found, confirmed by a full run, and drawn."""
+
+import csv
+import dataclasses
+import json
+import math
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scenarios.harness import early_stopping
+from suite import curve, peak, prepare
+from suite.conduct import Ready
+from suite.peak import CURVE_SHARES, MOST_PROBES, PRECISION, Peak, Probe
+from suite.plan import resolve
+from suite.probes import load
+from suite.seek import _probe, seek
+from tests.suite.commands import records, start
+from tests.suite.test_plan import ASKED
+
+LIMIT_MS = 15.0
+SERVER = ("--scenario=server", "--mode=peak")
+SIMULATED = ("--backend=simulated", *SERVER, "--max-batch=8", "--sessions=2", "--threads=1")
+
+
+def probe_of(capacity: float, *, stalls: Callable[[int], bool] = lambda number: False) -> Callable[[float], Probe]:
+    """Returns a probe of a system that holds all loads up to a capacity, but for those that a stall disturbs."""
+    made: list[float] = []
+
+    def probe(qps: float) -> Probe:
+        made.append(qps)
+        stalled = stalls(len(made))
+        held = qps <= capacity and not stalled
+        p50 = 1.0 if qps <= capacity else 10 * LIMIT_MS
+        return Probe(qps, held, "certain" if held else "hopeless", 5000, 0 if held else 900, p50, 2.0, 3.0, 1.6)
+
+    return probe
+
+
+def find(offline: float, probe: Callable[[float], Probe]) -> Peak:
+    return peak.find(offline, probe, LIMIT_MS, lambda found: None)
+
+
+@pytest.mark.parametrize("capacity", [3.0, 50.0, 799.0, 801.0, 950.0, 5000.0])
+def test_the_highest_load_held_is_found_from_afar_and_near(capacity: float) -> None:
+    found = find(1000.0, probe_of(capacity))
+    assert found.qps is not None
+    assert capacity / PRECISION <= found.qps <= capacity
+    assert not found.bounded
+    assert [one.qps for one in found.probes[-3:]] == pytest.approx([share * found.qps for share in CURVE_SHARES])
+
+
+def test_one_stall_does_not_decide() -> None:
+    for stalled in range(1, 12):
+        found = find(1000.0, probe_of(900.0, stalls=lambda number, stalled=stalled: number == stalled))  # type: ignore[misc]
+        assert found.qps is not None and 900 / PRECISION <= found.qps <= 900
+
+
+def test_what_is_far_too_much_is_not_tried_twice() -> None:
+    found = find(1000.0, probe_of(100.0))
+    loads = [one.qps for one in found.probes]
+    assert len(set(loads)) == len(loads)
+
+
+def test_the_search_has_an_end() -> None:
+    found = find(1000.0, probe_of(0.0))
+    assert (found.qps, found.bounded, len(found.probes)) == (None, True, MOST_PROBES)
+    assert find(1000.0, probe_of(math.inf)).bounded
+
+
+def timeline(arrivals_ms: list[float], batches: list[tuple[int, int, float]]) -> dict[str, np.ndarray]:
+    first, count, done = zip(*batches, strict=True) if batches else ((), (), ())
+    return {
+        "callback_ns": np.array([round(one * 1e6) for one in arrivals_ms], np.int64),
+        "callback_samples": np.ones(len(arrivals_ms), np.int64),
+        "batch_first": np.array(first, np.int64),
+        "batch_samples": np.array(count, np.int64),
+        "batch_ns": np.array([round(one * 1e6) for one in done], np.int64),
+    }
+
+
+def test_a_look_counts_what_is_late_and_what_is_open_for_too_long() -> None:
+    # Sample 1 took 20 ms, sample 2 is open for 25 and sample 4 for 5; the second worker was first to be done.
+    seen = load.look(timeline([0, 0, 0, 10, 20], [(3, 1, 11.0), (0, 1, 10.0), (1, 1, 20.0)]), 25_000_000, 15e6)
+    assert (seen.arrived, seen.completed, seen.late) == (5, 3, 2)
+    assert seen.latencies_ns.tolist() == [10_000_000, 20_000_000, 1_000_000]
+    nothing = load.look(timeline([0, 20], []), 25_000_000, 15e6)
+    assert (nothing.completed, nothing.late, nothing.percentile_ms(99)) == (0, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("late", "completed", "elapsed_s", "tail_ms", "decided"),
+    [
+        (0, 1600, 1.6, 1.0, "certain"),
+        # Too early, a queue that grows, LoadGen behind its schedule.
+        (0, 1600, 1.4, 1.0, None),
+        (0, 1600, 1.6, 9.0, None),
+        (0, 1600, 2.5, 1.0, None),
+        # Of 5,000 queries 33 may be late: more cannot be mended, fewer are not yet few of those that were seen.
+        (33, 1600, 1.6, 1.0, None),
+        (34, 1600, 1.6, 1.0, "hopeless"),
+        (34, 200, 0.2, 1.0, "hopeless"),
+    ],
+)
+def test_a_probe_ends_when_it_is_plain_what_comes_of_it(
+    late: int, completed: int, elapsed_s: float, tail_ms: float, decided: str | None
+) -> None:
+    assert early_stopping.met(5000, 33, 0.99) and not early_stopping.met(5000, 34, 0.99)
+    seen = load.Look(completed, late, np.full(completed, round(tail_ms * 1e6), np.int64))
+    assert load.decision(seen, elapsed_s, 1000.0, 5000, LIMIT_MS * 1e6, 0.99) == decided
+
+
+def ready(tmp_path: Path, data_root: Path, limit_ms: float, sessions: int, **options: str) -> Ready:
+    asked = dataclasses.replace(
+        ASKED,
+        backend="simulated",
+        scenario="server",
+        mode="peak",
+        backend_options=",".join(f"{name}={value}" for name, value in options.items()),
+        batch=1,
+        sessions=sessions,
+        threads=1,
+        data_dir=lambda name: str(data_root / name),
+        cache_dir=str(tmp_path / "cache"),
+        results_dir=str(tmp_path / "results"),
+    )
+    found = prepare.ready(resolve(asked))
+    return dataclasses.replace(found, rules=dataclasses.replace(found.rules, target_latency_ms=limit_ms))
+
+
+def known_peak(sessions: int, service_s: float, limit_s: float, seconds: float) -> float:
+    """Returns the load that a queue of `sessions` servers of one service time holds in half of all draws.
+
+    Served in order of arrival, a query begins when it has come and the one `sessions` before it has gone. It is held
+    where early stopping accepts how many are late.
+    """
+    draw = np.random.default_rng(5)
+
+    def held(qps: float) -> bool:
+        passed = 0
+        for _ in range(9):
+            arrivals = np.cumsum(draw.exponential(1 / qps, round(qps * seconds))).tolist()
+            gone: list[float] = []
+            for number, arrival in enumerate(arrivals):
+                before = gone[number - sessions] if number >= sessions else 0.0
+                gone.append(max(arrival, before) + service_s)
+            late = sum(end - begun > limit_s for begun, end in zip(arrivals, gone, strict=True))
+            passed += early_stopping.met(len(arrivals), late, 0.99)
+        return passed > 4
+
+    low, high = 0.1 * sessions / service_s, sessions / service_s
+    while high / low > 1.005:
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if held(middle) else (low, middle)
+    return low
+
+
+def test_the_peak_of_a_known_queue_is_found_through_loadgen(tmp_path: Path, data_root: Path) -> None:
+    """16 sessions that take 20 ms a query, within 80 ms: a stall of the machine is a small part of either."""
+    at = ready(tmp_path, data_root, 80.0, 16, per_batch_us="20000", per_sample_us="0")
+    _ends_early(at)
+    found = seek(at)
+    known = known_peak(16, 0.020, 0.080, 5.0)
+    assert 700 < known < 800
+    assert found.qps is not None and 0.95 * known <= found.qps <= 1.05 * known, (found.qps, known)
+    assert {one.decided_by for one in found.probes} >= {"certain"}
+    below = [one for one in found.probes if one.qps <= 0.75 * known]
+    assert below and all(one.held for one in below)
+
+
+def _ends_early(at: Ready) -> None:
+    """Asserts that a load far above is given up, that one far below is taken early, and that neither leaves a file."""
+    hopeless, certain = _probe(at, 4000.0), _probe(at, 300.0)
+    assert (hopeless.held, hopeless.decided_by) == (False, "hopeless")
+    assert (certain.held, certain.decided_by) == (True, "certain")
+    # Neither took the 5 s that a whole test would.
+    assert max(hopeless.queries / 4000, certain.queries / 300) < 4.5
+    assert hopeless.late > 0 and certain.p99_ms is not None and certain.p99_ms >= 20.0
+    assert not list(Path(tempfile.gettempdir()).glob("tandem-probe-*"))
+
+
+def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> None:
+    words = ("--backend=tests.zoo.raises_on_nth_batch", *SERVER, "--max-batch=8", "--sessions=1", "--threads=1")
+    ended = start(*words, f"--results-dir={tmp_path}").end(120)
+    assert ended.code == 3, ended.stderr
+    assert records(tmp_path) == []
+
+
+def test_a_peak_is_confirmed_judged_and_drawn(tmp_path: Path) -> None:
+    ended = start(*SIMULATED, f"--results-dir={tmp_path}", "--json").end(150)
+    # A simulated backend never counts, whatever it holds.
+    assert ended.code == 1, ended.stderr
+    said = json.loads(ended.stdout)
+    folder = Path(said["runs"]["performance"]).parent
+    kept = json.loads((folder / "peak.json").read_text())
+    assert {key: kept[key] for key in said["peak"]} == said["peak"]
+    last = kept["confirmations"][-1]
+    lines = list(csv.DictReader((folder / "peak.csv").read_text().splitlines()))
+    assert len(lines) == len(kept["probes"]) + len(kept["confirmations"])
+    assert [float(line["qps"]) for line in lines] == sorted(float(line["qps"]) for line in lines)
+    assert (folder / "peak.svg").read_text().startswith("<?xml")
+    assert (folder / "peak.png").read_bytes().startswith(b"\x89PNG")
+    # Probes are no attempts, full runs are; their evidence says what led to them.
+    performance = [one for one in records(tmp_path) if one[1]["mode"] == "performance"]
+    assert len(performance) == len(kept["confirmations"]) == said["attempts"]
+    run, record = performance[-1]
+    assert (record["hint"]["source"], record["hint"]["value"]) == ("peak", last["qps"])
+    assert json.loads((run / "preparation.json").read_text())["peak"]["probes"] == kept["probes"]
+    failed = {check["name"] for check in said["verdict"]["checks"] if not check["passed"]}
+    assert "settings" not in failed and "prepared" not in failed and "eligible" in failed
+
+
+def test_the_same_curve_is_the_same_picture(tmp_path: Path) -> None:
+    seen = [probe_of(900.0)(qps) for qps in (100.0, 500.0, 850.0, 950.0)]
+    for name in ("one.svg", "two.svg"):
+        curve.draw([tmp_path / name], seen, 850.0, LIMIT_MS, "a title")
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+def test_nothing_is_left_of_a_search_that_was_interrupted(tmp_path: Path) -> None:
+    command = start(*SIMULATED, f"--results-dir={tmp_path}")
+    command.await_line("seeking the peak: probing", 120)
+    command.process.send_signal(signal.SIGINT)
+    ended = command.end()
+    assert ended.code == 130, ended.stderr
+    assert ended.left_behind == []
+    assert not list(Path(tempfile.gettempdir()).glob("tandem-probe-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--scenario=offline", "--mode=peak"), "--mode peak is for the server scenario"),
+        ((*SERVER, "--target-qps=100"), "leave out the target_qps of flag"),
+        ((*SERVER, "--retry=1"), "--retry has no effect with --mode peak"),
+    ],
+)
+def test_what_would_decide_the_peak_is_refused(words: tuple[str, ...], said: str) -> None:
+    ended = start(*words).end()
+    assert ended.code == 2
+    assert said in ended.sentence
