@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scenarios.base import Session
+from suite.placement import cores_of, pinned
 from suite.probes import speed
 from suite.resources import usable_cores
 from suite.subject import Subject
@@ -50,26 +51,28 @@ class Terms:
 
 @contextlib.contextmanager
 def loaded(subject: Subject, serving: Serving) -> Iterator[list[Session]]:
-    """Yields the sessions of a serving, warmed up, and closes them at the end."""
-    sessions = subject.load(serving)
-    try:
-        yield sessions
-    finally:
-        for session in sessions:
-            session.close()
+    """Yields the sessions of a serving, warmed up, and closes them; the caller keeps to all their cores meanwhile."""
+    with pinned(serving.pin):
+        sessions = subject.load(serving)
+        try:
+            yield sessions
+        finally:
+            for session in sessions:
+                session.close()
 
 
 def resolve(subject: Subject, requested: Requested, terms: Terms) -> tuple[Serving, list[dict[str, Any]]]:
     """Returns the serving, with every `auto` decided, and the probes that decided it."""
     device = subject.device(requested.device)
     batches = _batches(requested, terms)
+    pin = cores_of(requested.pin)
     tried: list[dict[str, Any]] = []
     for sessions, threads in _layouts(requested, terms):
-        layout = Serving(batches[0], requested.max_wait_us or 0, sessions, threads, device)
+        layout = Serving(batches[0], requested.max_wait_us or 0, sessions, threads, device, pin)
         with loaded(subject, layout) as ready:
             for batch in batches:
-                subject.warm_up(ready, [batch])
-                rate, batch_s = _probe(subject, ready, batch, terms)
+                subject.warm_up(ready, [batch], pin)
+                rate, batch_s = _probe(subject, ready, batch, terms, pin)
                 serving = {**asdict(layout), "batch": batch}
                 tried.append({"serving": serving, "samples_per_s": rate, "batch_ms": batch_s * 1000})
                 if batch_s > LONGEST_BATCH_S:
@@ -89,7 +92,8 @@ def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
 
 def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
     """Returns (sessions, threads) to try: one thread each, one session with all, and the powers of two between."""
-    cores = usable_cores()
+    pin = cores_of(requested.pin)
+    cores = min(usable_cores(), len(pin)) if pin else usable_cores()
     if terms.inline:
         return [(1, threads) for threads in ([requested.threads] if requested.threads else sorted({1, cores}))]
     if requested.sessions:
@@ -107,12 +111,14 @@ def _batches(requested: Requested, terms: Terms) -> Sequence[int]:
     return (requested.batch,) if requested.batch else BATCHES
 
 
-def _probe(subject: Subject, sessions: list[Session], batch: int, terms: Terms) -> tuple[float, float]:
+def _probe(
+    subject: Subject, sessions: list[Session], batch: int, terms: Terms, pin: tuple[int, ...]
+) -> tuple[float, float]:
     """Returns samples a second, and the seconds that one batch takes while all sessions are busy."""
     if terms.inline:
         latency = speed.query_latency(subject, sessions, batch, terms.samples_per_query, PROBE_S)
         return terms.samples_per_query / latency, latency
-    rate = speed.throughput(subject, sessions, batch, PROBE_S)
+    rate = speed.throughput(subject, sessions, batch, PROBE_S, pin)
     return rate, batch * len(sessions) / rate
 
 
@@ -121,7 +127,7 @@ def hint(subject: Subject, sessions: list[Session], serving: Serving, terms: Ter
     if terms.inline:
         latency = speed.query_latency(subject, sessions, serving.batch, terms.samples_per_query, HINT_S)
         return {"measured_latency_ns": latency * 1e9, "value": latency * 1e9 * STREAM_MARGIN}
-    rate = speed.throughput(subject, sessions, serving.batch, HINT_S)
+    rate = speed.throughput(subject, sessions, serving.batch, HINT_S, serving.pin)
     if terms.load_fraction is None or terms.target_latency_ms is None:
         return {"measured_samples_per_s": rate, "value": rate * OFFLINE_MARGIN}
     return {"measured_samples_per_s": rate, **_load_held(subject, sessions, serving, rate * terms.load_fraction, terms)}
@@ -147,7 +153,8 @@ def _arrival_latency_ms(
     """Returns the p99 of a probe, or the lower one of two where the first is too high: one stall can spoil a probe."""
     found = math.inf
     for _ in range(2):
-        found = min(found, 1000 * speed.arrival_latency(subject, sessions, serving.batch, load, SERVER_PROBE_S))
+        latency = speed.arrival_latency(subject, sessions, serving.batch, load, SERVER_PROBE_S, serving.pin)
+        found = min(found, 1000 * latency)
         if found <= allowed_ms:
             break
     return found

@@ -12,24 +12,33 @@ from reference_models.base import Model
 
 @dataclass(frozen=True)
 class Requested:
-    """How a variant is to be served; None, or the device "auto", leaves the choice to the search."""
+    """How a variant is to be served; None, or the device or pin "auto", leaves the choice to the search."""
 
     batch: int | None = None
     max_wait_us: int | None = None
     sessions: int | None = None
     threads: int | None = None
     device: str = "auto"
+    pin: str = "auto"
 
 
 @dataclass(frozen=True)
 class Serving:
-    """How a variant is served: what every `auto` became on this machine. `threads` is for one session."""
+    """How a variant is served: what every `auto` became on this machine. `threads` is for one session.
+
+    `pin` are the cores that the sessions share (suite.placement says how); none where nothing is pinned.
+    """
 
     batch: int
     max_wait_us: int
     sessions: int
     threads: int
     device: str
+    pin: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        # A record that was read holds a list.
+        object.__setattr__(self, "pin", tuple(self.pin))
 
 
 @dataclass(frozen=True)

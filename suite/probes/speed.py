@@ -4,6 +4,7 @@ import random
 import statistics
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,22 @@ from common.errors import RunFailed
 from scenarios.base import Session
 from scenarios.harness.sut import Complete, SystemUnderTest
 from suite.own_thread import on_own_thread
+from suite.placement import shares
 from suite.subject import Subject
 
 
-def throughput(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> float:
-    """Returns samples a second with every session busy."""
+def throughput(subject: Subject, sessions: list[Session], batch: int, seconds: float, pin: Sequence[int] = ()) -> float:
+    """Returns samples a second with every session busy, on its share of the cores of a pin."""
     count = batch * len(sessions) * 2
-    elapsed = _answer_all(subject, sessions, batch, count)
+    elapsed = _answer_all(subject, sessions, batch, count, pin)
     while elapsed < seconds / 4:
         count *= 4
-        elapsed = _answer_all(subject, sessions, batch, count)
+        elapsed = _answer_all(subject, sessions, batch, count, pin)
     count = max(count, int(count / elapsed * seconds))
-    return count / _answer_all(subject, sessions, batch, count)
+    return count / _answer_all(subject, sessions, batch, count, pin)
 
 
-def _answer_all(subject: Subject, sessions: list[Session], batch: int, count: int) -> float:
+def _answer_all(subject: Subject, sessions: list[Session], batch: int, count: int, pin: Sequence[int]) -> float:
     """Returns the seconds that `count` samples take from the one query that holds them to the last answer."""
     done = threading.Event()
 
@@ -36,7 +38,7 @@ def _answer_all(subject: Subject, sessions: list[Session], batch: int, count: in
         if sut.completed >= count:
             done.set()
 
-    sut = system(subject, sessions, complete, batch, inline=False)
+    sut = system(subject, sessions, complete, batch, inline=False, pin=pin)
     total = subject.dataset.total
     started = time.perf_counter()
     sut.issue(list(range(count)), [number % total for number in range(count)])
@@ -48,7 +50,14 @@ def _answer_all(subject: Subject, sessions: list[Session], batch: int, count: in
     return elapsed
 
 
-def arrival_latency(subject: Subject, sessions: list[Session], batch: int, rate: float, seconds: float) -> float:
+def arrival_latency(
+    subject: Subject,
+    sessions: list[Session],
+    batch: int,
+    rate: float,
+    seconds: float,
+    pin: Sequence[int] = (),
+) -> float:
     """Returns the 99th percentile, in seconds, of single samples that arrive at random, `rate` a second on average."""
     count = max(100, round(rate * seconds))
     due = np.cumsum(np.random.default_rng().exponential(1 / rate, count))
@@ -61,7 +70,7 @@ def arrival_latency(subject: Subject, sessions: list[Session], batch: int, rate:
         if sut.completed >= count:
             done.set()
 
-    sut = system(subject, sessions, complete, batch, inline=False)
+    sut = system(subject, sessions, complete, batch, inline=False, pin=pin)
     started = time.perf_counter()
     for number, moment in enumerate(due):
         wait = moment - (time.perf_counter() - started)
@@ -94,10 +103,24 @@ def query_latency(
 
 
 def system(
-    subject: Subject, sessions: list[Session], complete: Complete, batch: int, *, inline: bool
+    subject: Subject,
+    sessions: list[Session],
+    complete: Complete,
+    batch: int,
+    *,
+    inline: bool,
+    pin: Sequence[int] = (),
 ) -> SystemUnderTest:
     """Returns the system under test of a probe."""
-    return SystemUnderTest(subject.workload, subject.dataset, sessions, complete, max_batch=batch, inline=inline)
+    return SystemUnderTest(
+        subject.workload,
+        subject.dataset,
+        sessions,
+        complete,
+        max_batch=batch,
+        inline=inline,
+        cores=shares(pin, len(sessions)),
+    )
 
 
 def raise_fault(sut: SystemUnderTest) -> None:
