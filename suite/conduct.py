@@ -1,7 +1,9 @@
 """Runs one LoadGen test from a plan, and leaves its evidence whatever happens."""
 
+import contextlib
 import math
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,11 @@ from common.files import write_json
 from reference_models.base import Dataset, Workload
 from scenarios.base import SAMPLED_ANSWERS, LoadRules, Scenario, test_settings
 from scenarios.harness import logs
-from suite import environment, interrupts, launch, store
+from suite import environment, interrupts, launch, machine_state, store
 from suite.evidence import ENVIRONMENT, PREPARATION, REFERENCE_AFTER, SCHEMA, lookup, write_manifest
 from suite.memory import predicted_bytes
 from suite.plan import Plan
-from suite.progress import shown
+from suite.progress import say, shown
 from suite.variant import Serving, Variant
 
 # Beside --stall-timeout: LoadGen says nothing while it generates (about 1 µs a query) and between Server's arrivals.
@@ -60,7 +62,9 @@ def run(ready: Ready, mode: str, result: Path) -> Path:
             raise refused
         write_json(folder / ENVIRONMENT, environment.environment(ready.serving.device))
         write_json(folder / PREPARATION, ready.preparation)
-        record.update(_test(ready, mode, hint, settings, folder))
+        if mode == "performance":
+            _say_if_busy()
+        record.update(_test(ready, mode, hint, settings, folder, record))
     except KeyboardInterrupt:
         record.update(state="interrupted", reason="The run was interrupted.")
         interrupted = True
@@ -108,8 +112,30 @@ def _sampling_target(ready: Ready, hint: float) -> int:
     return math.ceil(SAMPLED_ANSWERS * max(1.0, expected / likely))
 
 
-def _test(ready: Ready, mode: str, hint: float, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Runs the test's process and returns what the record must say of it."""
+def _say_if_busy() -> None:
+    busy = machine_state.busy_now()
+    if busy:
+        others, cores = busy
+        say(
+            f"note: other programs use {others:.1f} of {cores} core{'' if cores == 1 else 's'} now; "
+            "stop them, or expect a worse figure."
+        )
+
+
+@contextlib.contextmanager
+def _watched(record: dict[str, Any]) -> Iterator[None]:
+    """Has the record say what happened to the machine meanwhile, whatever the end."""
+    before = machine_state.reading()
+    try:
+        yield
+    finally:
+        record["machine_during"] = machine_state.during(before, machine_state.reading())
+
+
+def _test(
+    ready: Ready, mode: str, hint: float, settings: dict[str, Any], folder: Path, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Runs the test's process and returns what the record must say of it; of the machine it is told directly."""
     expected = ready.scenario.generated(ready.rules, hint)
     unseen_seed = secrets.randbits(63)
     job = {
@@ -124,7 +150,7 @@ def _test(ready: Ready, mode: str, hint: float, settings: dict[str, Any], folder
         "expected_samples": expected.expected_samples if mode == "performance" else ready.dataset.total,
         "save_outputs": ready.plan.save_outputs and mode == "accuracy",
     }
-    with shown(f"{ready.plan.scenario} {mode} run") as watch:
+    with shown(f"{ready.plan.scenario} {mode} run") as watch, _watched(record):
         seen = launch.call(
             "test",
             job,
@@ -197,6 +223,7 @@ def _record(ready: Ready, mode: str, hint: float, settings: dict[str, Any]) -> d
         "fingerprint": environment.fingerprint(ready.serving.device),
         "accuracy_log_rng_seed": settings["accuracy_log_rng_seed"],
         "settings": settings,
+        "machine_during": None,
         "predicted_memory_bytes": (
             predicted_bytes(ready.scenario.generated(ready.rules, hint)) if mode == "performance" else None
         ),

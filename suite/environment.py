@@ -14,6 +14,7 @@ from typing import Any
 
 from common.errors import UsageError
 from common.files import tree_digest
+from suite import machine_state
 from suite.resources import available_memory, read_text, total_memory, usable_cores
 
 ROOMS = ("suite", "scenarios", "reference_models", "accuracy_scripts", "common")
@@ -107,14 +108,12 @@ def fingerprint(device: str) -> dict[str, Any]:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Returns the fingerprint and what may differ between two runs: load, governor, free memory."""
-    load = os.getloadavg()
+    """Returns the fingerprint and what may differ between two runs: the machine's state, free memory."""
     return {
         "schema": 1,
         "fingerprint": fingerprint(device),
         "available_memory_bytes": available_memory(),
-        "load_average_1min": round(load[0], 2),
-        "frequency_governor": read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
+        **machine_state.state(),
         "python_build": sys.version,
         "system": platform.platform(),
     }

@@ -8,7 +8,7 @@ from typing import Any
 from common.errors import UsageError
 from common.names import normal, unknown
 from scenarios.harness.sut import MAX_BATCH
-from suite import environment, plugins, recipes, rules, user_conf
+from suite import environment, placement, plugins, recipes, rules, user_conf
 from suite.memory import LEAST_HINT, MOST_HINT
 from suite.variant import Requested
 
@@ -80,6 +80,7 @@ class Asked:
     sessions: int | None
     threads: int | None
     device: str
+    pin: str
     search_again: bool
     tune: bool | None
     tune_seconds: float | None
@@ -123,7 +124,7 @@ def resolve(asked: Asked) -> Plan:
         profile=profile,
         recipe=recipes.canonical(recipes.parse(asked.optimize)),
         options=_options(asked.backend_options),
-        requested=Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device),
+        requested=_requested(asked),
         search_again=asked.search_again,
         tune_seconds=_tuning(asked, profile),
         hint=hint,
@@ -136,6 +137,11 @@ def resolve(asked: Asked) -> Plan:
         retries=_retries(asked, hint),
         save_outputs=asked.save_outputs,
     )
+
+
+def _requested(asked: Asked) -> Requested:
+    pin = placement.requested(asked.pin)
+    return Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device, pin)
 
 
 def _plugin(package: str, kind: str, name: str) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 
 from common.errors import TandemError
 from common.files import canonical_json
-from suite import curve
+from suite import curve, placement
 from suite.execute import Outcome, Sought
 from suite.law import complete
 from suite.law.drain import Counted
 from suite.plugins import is_foreign
+from suite.variant import Serving
 from suite.verdict import facts_of
 
 # Latencies are the better the lower they are.
@@ -54,7 +55,7 @@ def _lines(outcome: Outcome) -> list[str]:
         f"{plan.workload} on {plan.backend} {ready.backend_version} ({serving.device}), {plan.scenario}, "
         f"{plan.profile} profile",
         f"{_made(outcome)}, variant {ready.variant.id}; {_count(serving.sessions, 'session')} "
-        f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}",
+        f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}{_pinned(serving)}",
         "",
         *(f"  {name:<{width}}  {text}" for name, text in facts),
         "",
@@ -73,6 +74,10 @@ def _made(outcome: Outcome) -> str:
     plan = outcome.ready.plan
     made = plan.recipe or ("reference as that backend runs it" if is_foreign(plan.backend) else "fp32 reference")
     return f"{made} ({', '.join(f'{name}={value}' for name, value in plan.options.items())})" if plan.options else made
+
+
+def _pinned(serving: Serving) -> str:
+    return f", pinned to {placement.named(serving.pin)}" if serving.pin else ""
 
 
 def _count(number: int, noun: str) -> str:

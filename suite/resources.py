@@ -19,6 +19,30 @@ def usable_cores() -> int:
     return min([cores, *(max(1, int(quota)) for quota in _cpu_quotas())])
 
 
+def cpu_quota() -> float | None:
+    """Returns the cores that the least of the control groups' quotas grants, None without one."""
+    return min(_cpu_quotas(), default=None)
+
+
+def memory_limit() -> int | None:
+    """Returns the bytes that the least of the control groups' limits grants, None without one."""
+    return min((limit for limit, _ in _memory_limits()), default=None)
+
+
+def throttled() -> tuple[int, int] | None:
+    """Returns how often quotas have stopped the control groups over this process, and for how many µs in all.
+
+    None where no group has a quota's statistics.
+    """
+    paths = [folder / "cpu.stat" for folder in _groups("cpu")]
+    counting = [path for path in paths if "nr_throttled" in read_text(path)]
+    if not counting:
+        return None
+    # Version 1 says it in ns.
+    stopped_us = (_statistic(path, "throttled_usec") + _statistic(path, "throttled_time") // 1000 for path in counting)
+    return sum(_statistic(path, "nr_throttled") for path in counting), sum(stopped_us)
+
+
 def available_memory() -> int:
     """Returns how many bytes can be taken now without swapping: the machine's, cut by the control groups' limits."""
     return max(0, min([memory_line("/proc/meminfo", "MemAvailable") or total_memory(), *_memory_left()]))
@@ -63,7 +87,13 @@ def _cpu_quotas() -> Iterator[float]:
 
 
 def _memory_left() -> Iterator[int]:
-    """Yields the bytes that each limit over this process leaves; the cache of files that nobody uses does not count."""
+    """Yields the bytes that each limit over this process leaves."""
+    for limit, used in _memory_limits():
+        yield limit - used
+
+
+def _memory_limits() -> Iterator[tuple[int, int]]:
+    """Yields each limit over this process with what is used of it; the cache of files that nobody uses is not."""
     for folder in _groups("memory"):
         for limit_name, used_name, cache_name in (
             ("memory.max", "memory.current", "inactive_file"),
@@ -71,7 +101,7 @@ def _memory_left() -> Iterator[int]:
         ):
             limit, used = (read_text(folder / name).strip() for name in (limit_name, used_name))
             if limit.isdigit() and int(limit) < UNLIMITED_BYTES:
-                yield int(limit) - int(used or 0) + _statistic(folder / "memory.stat", cache_name)
+                yield int(limit), int(used or 0) - _statistic(folder / "memory.stat", cache_name)
 
 
 def _statistic(path: Path, key: str) -> int:

@@ -50,6 +50,9 @@ _flag(flags.DEFINE_integer, "sessions", None, "sessions side by side (default: s
 _flag(flags.DEFINE_integer, "threads", None, "CPU threads of a session (default: searched)")
 _flag(flags.DEFINE_string, "device", "auto", "auto, cpu or cuda")
 _flag(
+    flags.DEFINE_string, "pin", "auto", "cores that the sessions share, as in 0-3,8; off: anywhere; auto: as found best"
+)
+_flag(
     flags.DEFINE_bool, "search_again", False, "search batch, sessions and threads again instead of using what was kept"
 )
 _flag(
@@ -107,6 +110,7 @@ def _asked() -> Asked:
         sessions=FLAGS.sessions,
         threads=FLAGS.threads,
         device=FLAGS.device,
+        pin=FLAGS.pin,
         search_again=FLAGS.search_again,
         tune=FLAGS.tune,
         tune_seconds=FLAGS.tune_seconds,

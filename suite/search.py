@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scenarios.base import Session
+from suite.placement import cores_of, pinned
 from suite.probes import speed
 from suite.resources import usable_cores
 from suite.subject import Subject
@@ -51,13 +52,14 @@ class Terms:
 
 @contextlib.contextmanager
 def loaded(subject: Subject, serving: Serving) -> Iterator[list[Session]]:
-    """Yields the sessions of a serving, warmed up, and closes them at the end."""
-    sessions = subject.load(serving)
-    try:
-        yield sessions
-    finally:
-        for session in sessions:
-            session.close()
+    """Yields the sessions of a serving, warmed up, and closes them; the caller keeps to all their cores meanwhile."""
+    with pinned(serving.pin):
+        sessions = subject.load(serving)
+        try:
+            yield sessions
+        finally:
+            for session in sessions:
+                session.close()
 
 
 def resolve(
@@ -71,12 +73,13 @@ def resolve(
     """Returns the serving, with every `auto` decided, and the probes that decided it: none begun after the deadline."""
     device = subject.device(requested.device)
     batches = _batches(requested, terms, batches)
+    pin = cores_of(requested.pin)
     tried: list[dict[str, Any]] = []
     for sessions, threads in _layouts(requested, terms):
-        layout = Serving(batches[0], requested.max_wait_us or 0, sessions, threads, device)
+        layout = Serving(batches[0], requested.max_wait_us or 0, sessions, threads, device, pin=pin)
         with loaded(subject, layout) as ready:
             for batch in batches:
-                subject.warm_up(ready, [batch])
+                subject.warm_up(ready, [batch], pin)
                 layout = replace(layout, batch=batch)
                 rate, batch_s = _probe(subject, ready, layout, terms)
                 serving = asdict(layout)
@@ -103,7 +106,8 @@ def allowed(tried: list[dict[str, Any]], terms: Terms) -> list[dict[str, Any]]:
 
 def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
     """Returns (sessions, threads) to try: one thread each, one session with all, and the powers of two between."""
-    cores = usable_cores()
+    pin = cores_of(requested.pin)
+    cores = min(usable_cores(), len(pin)) if pin else usable_cores()
     if terms.inline:
         return [(1, threads) for threads in ([requested.threads] if requested.threads else sorted({1, cores}))]
     if requested.sessions:

@@ -1,6 +1,6 @@
 """What a child process measures: a workload's model on a backend, with its data, as the job describes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from reference_models.base import Dataset, Model, Workload
 from scenarios.base import Backend, Session
 from suite import plugins
 from suite.own_thread import on_own_thread
+from suite.placement import pinned, shares
 from suite.variant import Serving
 
 Beat = Callable[[int], None]
@@ -59,28 +60,33 @@ class Subject:
             raise unknown("device here,", requested, usable)
         return requested
 
-    @on_own_thread
     def load(self, serving: Serving) -> list[Session]:
         """Returns the sessions that a serving names, each warmed up with every kind of batch it will see."""
-        sessions = [
-            self.backend.load(
-                self.model, self.workload, device=serving.device, threads=serving.threads, options=self.options
-            )
-            for _ in range(serving.sessions)
-        ]
-        self._warm_up(sessions, warm_up_sizes(serving.batch))
-        return sessions
+        return [self._load(serving, cores) for cores in shares(serving.pin, serving.sessions)]
 
     @on_own_thread
-    def warm_up(self, sessions: list[Session], sizes: list[int]) -> None:
-        """Has every session answer a batch of each size: runtimes allocate, and some compile, by shape."""
-        self._warm_up(sessions, sizes)
+    def _load(self, serving: Serving, cores: tuple[int, ...]) -> Session:
+        with pinned(cores):
+            session = self.backend.load(
+                self.model, self.workload, device=serving.device, threads=serving.threads, options=self.options
+            )
+            self._answer_zeros(session, warm_up_sizes(serving.batch))
+            return session
 
-    def _warm_up(self, sessions: list[Session], sizes: list[int]) -> None:
-        for session in sessions:
-            for size in sizes:
-                session.predict(self.zeros(size))
-                self.beat(size)
+    def warm_up(self, sessions: list[Session], sizes: list[int], pin: Sequence[int] = ()) -> None:
+        """Has every session answer a batch of each size: runtimes allocate, and some compile, by shape."""
+        for session, cores in zip(sessions, shares(pin, len(sessions)), strict=True):
+            self._warm_up(session, sizes, cores)
+
+    @on_own_thread
+    def _warm_up(self, session: Session, sizes: list[int], cores: tuple[int, ...]) -> None:
+        with pinned(cores):
+            self._answer_zeros(session, sizes)
+
+    def _answer_zeros(self, session: Session, sizes: list[int]) -> None:
+        for size in sizes:
+            session.predict(self.zeros(size))
+            self.beat(size)
 
     def zeros(self, count: int) -> NDArray[np.float32]:
         """Returns `count` samples of nothing but zeros."""

@@ -12,20 +12,22 @@ from reference_models.base import Model
 
 @dataclass(frozen=True)
 class Requested:
-    """How a variant is to be served; None, or the device "auto", leaves the choice to the search."""
+    """How a variant is to be served; None, or the device or pin "auto", leaves the choice to the search."""
 
     batch: int | None = None
     max_wait_us: int | None = None
     sessions: int | None = None
     threads: int | None = None
     device: str = "auto"
+    pin: str = "auto"
 
 
 @dataclass(frozen=True)
 class Serving:
     """How a variant is served: what every `auto` became on this machine.
 
-    `threads` is for one session. `ahead`: gathers and completes batches beside a session that is answering.
+    `threads` is for one session. `ahead`: gathers and completes batches beside a session that is answering. `pin` are
+    the cores that the sessions share (suite.placement says how); none where nothing is pinned.
     """
 
     batch: int
@@ -34,6 +36,11 @@ class Serving:
     threads: int
     device: str
     ahead: bool = False
+    pin: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        # A record that was read holds a list.
+        object.__setattr__(self, "pin", tuple(self.pin))
 
 
 @dataclass(frozen=True)

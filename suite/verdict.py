@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from absl import flags
@@ -19,10 +18,9 @@ from common.errors import TandemError, UsageError
 from common.files import canonical_json
 from common.flags import new_flags, run
 from reference_models.base import Dataset, Workload
-from scenarios.harness.logs import finite
-from suite import places, plugins, rules
+from suite import notes, places, plugins, rules
 from suite.environment import source_digest
-from suite.evidence import Evidence, lookup, read
+from suite.evidence import Evidence, read
 from suite.law import (
     complete,
     drain,
@@ -149,7 +147,7 @@ def judge(
     pair = Pair(performance, accuracy, profile, facts)
     return Verdict(
         checks=tuple(_apply(name, rule, pair) for name, rule in checks.items()),
-        notes=tuple(_notes(pair, attempts, judged_by)),
+        notes=tuple(notes.on_pair(pair, attempts, judged_by)),
         counted=drain.counted_of(performance),
         profile=profile.profile,
         submittable=profile.submittable,
@@ -177,7 +175,7 @@ def judge_single(evidence: Evidence, profile: Rules, facts: Facts, *, judged_by:
         checks = {settings.NAME: settled, finished.NAME: ended, valid.NAME: valid.check}
     return Verdict(
         checks=tuple(_apply(name, rule, pair) for name, rule in checks.items()),
-        notes=tuple(_single_notes(evidence, profile, judged_by)),
+        notes=tuple(notes.on_run(evidence, profile, judged_by)),
         counted=drain.counted_of(evidence) if evidence.mode == "performance" else None,
         profile=profile.profile,
         submittable=profile.submittable,
@@ -232,51 +230,6 @@ def _apply(name: str, rule: Rule, pair: Pair) -> Check:
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         # Evidence is not trusted to be well formed, and what cannot be judged does not count.
         return Check(name, False, f"cannot be judged: {type(error).__name__}: {error}")
-
-
-def _notes(pair: Pair, attempts: Sequence[float], judged_by: str) -> list[str]:
-    notes = _single_notes(pair.performance, pair.rules, judged_by)
-    notes += [note for note in _single_notes(pair.accuracy, pair.rules, judged_by) if note not in notes]
-    notes += _near_target(pair)
-    if len(attempts) > 1:
-        middle = median(attempts)
-        spread = (max(attempts) - min(attempts)) / middle if middle else 0.0
-        notes.append(
-            f"{len(attempts)} valid attempts: from {min(attempts):,.1f} to {max(attempts):,.1f}, "
-            f"median {middle:,.1f}; their spread is {100 * spread:.0f} % of the median"
-        )
-    return notes
-
-
-def _single_notes(evidence: Evidence, profile: Rules, judged_by: str) -> list[str]:
-    notes = [] if profile.submittable else [f"{profile.profile} profile: not submittable"]
-    recorded = evidence.get("rules_sha256")
-    if recorded is not None and recorded != profile.digest:
-        notes.append(f"the rules of profile '{profile.profile}' have changed since the {evidence.mode} run")
-    if judged_by and evidence.get("source_sha256") != judged_by:
-        notes.append(f"judged by other sources than those of the {evidence.mode} run")
-    load = finite(evidence.environment.get("load_average_1min"))
-    cores = finite(lookup(evidence.environment, "fingerprint", "cores"))
-    if evidence.mode == "performance" and load is not None and cores is not None and load > cores:
-        notes.append(
-            "the machine was busy when the performance run began: "
-            f"load average {load:.1f} on {cores} core{'' if cores == 1 else 's'}; repeat it on an idle one"
-        )
-    return notes
-
-
-def _near_target(pair: Pair) -> list[str]:
-    try:
-        metrics = complete.metrics_of(pair.accuracy, pair.facts)
-    except TandemError:
-        return []
-    low, high = finite(metrics.get("low_95")), finite(metrics.get("high_95"))
-    if low is None or high is None or not low <= pair.facts.target <= high:
-        return []
-    return [
-        f"{pair.facts.metric} is too near its target for {pair.facts.total} samples to tell: "
-        f"95 % interval {low:.3f} to {high:.3f} %, target {pair.facts.target:.3f} %"
-    ]
 
 
 def _folders(given: list[Path]) -> list[Path]:

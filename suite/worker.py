@@ -23,6 +23,7 @@ from suite.channel import Channel
 from suite.environment import source_digest
 from suite.evidence import PROBE_AFTER, SCHEMA
 from suite.own_thread import on_own_thread
+from suite.placement import pinned, shares
 from suite.probes import unseen
 from suite.probes.sensitivity import sensitivity
 from suite.resources import peak_memory
@@ -80,10 +81,11 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
         if "sensitivity" not in findings:
             # Before anything has shown this process the whole evaluation set.
             channel.phase("probing for answers from memory")
-            probe = on_own_thread(unseen.repeat_probe)
-            findings["repeat_probe"] = probe(subject, sessions[0], serving.batch, job["seed"])
+            with pinned(_first_cores(serving)):
+                probe = on_own_thread(unseen.repeat_probe)
+                findings["repeat_probe"] = probe(subject, sessions[0], serving.batch, job["seed"])
             channel.phase("answering the evaluation set in other batches")
-            findings["sensitivity"] = sensitivity(subject, sessions, serving.batch, job["seed"])
+            findings["sensitivity"] = sensitivity(subject, sessions, serving.batch, job["seed"], serving.pin)
         measured = None
         if job["wants_hint"]:
             channel.phase("measuring the load hint")
@@ -150,7 +152,8 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     sessions = subject.load(serving)
     sut = _system(job, subject, serving, sessions, channel, outputs)
     channel.phase("running", job["expected_samples"])
-    loadgen.run_test(sut, subject.dataset, job["settings"], job["mode"], job["performance_samples"], folder)
+    with pinned(serving.pin):
+        loadgen.run_test(sut, subject.dataset, job["settings"], job["mode"], job["performance_samples"], folder)
     channel.phase("saving")
     ended = sut.close(CLOSE_TIMEOUT_S)
     if not ended or sut.completed != sut.issued:
@@ -161,7 +164,8 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     if job["mode"] == "performance" and not sut.faults:
         # Again, with LoadGen in the process and the sessions of the test: what is fast now was fast then.
         channel.phase("probing for answers from memory")
-        found = _probed(subject, sessions, serving, job["unseen_seed"])
+        with pinned(_first_cores(serving)):
+            found = _probed(subject, sessions, serving, job["unseen_seed"])
         write_json(folder / PROBE_AFTER, {"schema": SCHEMA, **found})
     return {
         "source_before": source_before,
@@ -184,9 +188,11 @@ def probe(job: dict[str, Any], channel: Channel) -> Any:
     subject, serving = Subject.open(job["subject"], channel.beat), Serving(**job["serving"])
     sut = _system(job, subject, serving, subject.load(serving), channel)
     channel.phase("probing", job["queries"])
-    return load.run(
-        sut, subject.dataset, job["settings"], job["performance_samples"], job["queries"], Path(job["folder"])
-    )
+    # LoadGen's thread is made here and inherits the cores.
+    with pinned(serving.pin):
+        return load.run(
+            sut, subject.dataset, job["settings"], job["performance_samples"], job["queries"], Path(job["folder"])
+        )
 
 
 def _system(
@@ -210,9 +216,15 @@ def _system(
         ahead=serving.ahead,
         inline=job["inline"],
         outputs=outputs,
+        cores=shares(serving.pin, serving.sessions),
     )
     channel.counts = lambda: (sut.issued, sut.completed, sut.faults[0].detail if sut.faults else None)
     return sut
+
+
+def _first_cores(serving: Serving) -> tuple[int, ...]:
+    """Returns the cores of the first session, whom the probes for answers from memory ask."""
+    return shares(serving.pin, serving.sessions)[0]
 
 
 def _probed(subject: Subject, sessions: list[Session], serving: Serving, seed: int) -> dict[str, Any]:

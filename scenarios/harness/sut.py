@@ -9,6 +9,7 @@ After the first fault nothing is answered any more: what is open is completed em
 whoever reads `faults` must call the run failed.
 """
 
+import os
 import threading
 import time
 import traceback
@@ -73,6 +74,8 @@ class SystemUnderTest:
     `inline` answers on the thread that issues. `ahead` gathers and completes beside a session that is answering: that
     pays where sessions do not fill the machine, and delays an answer by up to a batch. `max_wait_ns` is how long a
     batch that is not full may wait for more. `outputs`, if given, receives each sample's raw output by its index.
+    `cores`, if given, has for each session the cores that its threads keep to; inline, the thread that issues is for
+    the caller to place.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class SystemUnderTest:
         inline: bool = False,
         ahead: bool = False,
         outputs: NDArray[Any] | None = None,
+        cores: Sequence[Sequence[int]] = (),
     ) -> None:
         self._dataset, self._complete = dataset, complete
         self._output_shape, self._encode = workload.output_shape, workload.encode
@@ -101,17 +105,18 @@ class SystemUnderTest:
         self.faults: list[Fault] = []
         self.issued = 0
         self.issue = self._issue_inline if inline else self._issue_queued
+        places = cores or [()] * len(sessions)
         self._workers = (
             []
             if inline
             else [
                 threading.Thread(
                     target=self._work_ahead if ahead else self._work,
-                    args=(recorder,),
+                    args=(recorder, own),
                     name=f"worker-{number}",
                     daemon=True,
                 )
-                for number, recorder in enumerate(self._recorders)
+                for number, (recorder, own) in enumerate(zip(self._recorders, places, strict=True))
             ]
         )
         for worker in self._workers:
@@ -182,17 +187,22 @@ class SystemUnderTest:
         for start, end in _equal_parts(count, step, len(self._workers)):
             self._waiting.put((ids[start:end], indices[start:end], True))
 
-    def _work(self, recorder: Recorder) -> None:
+    def _work(self, recorder: Recorder, cores: Sequence[int]) -> None:
         try:
+            _keep_to(cores)
             while (batch := self._take()) is not None:
                 self._answer(recorder, *batch)
         except Exception as error:  # noqa: BLE001 - a thread's edge: what it leaves open, the fault explains
             self.record_fault("exception", f"{type(error).__name__}: {error}")
 
-    def _work_ahead(self, recorder: Recorder) -> None:
-        """Gathers the next batch and completes the last one while a thread of the session's own answers this one."""
+    def _work_ahead(self, recorder: Recorder, cores: Sequence[int]) -> None:
+        """Gathers the next batch and completes the last one while a thread of the session's own answers this one.
+
+        That thread is made by this one, and keeps to the same cores.
+        """
         under_way: tuple[Batch, Begun] | None = None
         try:
+            _keep_to(cores)
             with ThreadPoolExecutor(1) as session:
                 while True:
                     batch = self._take(wait=under_way is None)
@@ -303,6 +313,12 @@ class SystemUnderTest:
             return
         traceback.print_exception(error)
         self.record_fault("exception", f"{type(error).__name__}: {error}")
+
+
+def _keep_to(cores: Sequence[int]) -> None:
+    """Keeps the calling thread, and those that it makes, to these cores; none are all that it has."""
+    if cores:
+        os.sched_setaffinity(0, cores)
 
 
 def _equal_parts(count: int, most: int, workers: int) -> Iterator[tuple[int, int]]:

@@ -3,13 +3,14 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.base import Session
+from suite.placement import pinned, shares
 from suite.probes.speed import raise_fault, system
 from suite.subject import Subject
 
@@ -19,18 +20,20 @@ PASS_S = 5.0
 LEAST = 4096
 
 
-def sensitivity(subject: Subject, sessions: list[Session], batch: int, seed: int) -> dict[str, Any]:
+def sensitivity(
+    subject: Subject, sessions: list[Session], batch: int, seed: int, pin: Sequence[int] = ()
+) -> dict[str, Any]:
     """Returns how many answers change: the evaluation set answered again, shuffled by the seed, in other batches.
 
-    All sessions answer side by side, as under load. A slow model is asked for as many samples as fit the time; the
-    worst pass is what `samples` and `differences` say.
+    All sessions answer side by side, as under load, each on its share of a pin's cores. A slow model is asked for as
+    many samples as fit the time; the worst pass is what `samples` and `differences` say.
     """
     generator = np.random.default_rng(seed)
-    baseline = _answers(subject, sessions, np.arange(subject.dataset.total), itertools.repeat(batch))
+    baseline = _answers(subject, sessions, np.arange(subject.dataset.total), itertools.repeat(batch), pin)
     known = np.array(sorted(baseline))
     passes: list[dict[str, Any]] = []
     for label, sizes in _batchings(batch, generator):
-        answers = _answers(subject, sessions, generator.permutation(known), sizes)
+        answers = _answers(subject, sessions, generator.permutation(known), sizes, pin)
         differences = sum(baseline[index] != payload for index, payload in answers.items())
         passes.append({"order": "shuffled", "batch": label, "samples": len(answers), "differences": differences})
     worst = max(passes, key=lambda one: float(one["differences"]) / float(one["samples"]))
@@ -44,7 +47,7 @@ def _batchings(largest: int, generator: np.random.Generator) -> list[tuple[str, 
 
 
 def _answers(
-    subject: Subject, sessions: list[Session], order: NDArray[np.int64], sizes: Iterator[int]
+    subject: Subject, sessions: list[Session], order: NDArray[np.int64], sizes: Iterator[int], pin: Sequence[int]
 ) -> dict[int, bytes]:
     """Returns the payload of each sample by its index, as far as the time allowed goes."""
     found: dict[int, bytes] = {}
@@ -57,7 +60,11 @@ def _answers(
 
     systems = [system(subject, [session], complete, len(order), inline=True) for session in sessions]
 
-    def answer(number: int) -> None:
+    def answer(number: int, cores: tuple[int, ...]) -> None:
+        with pinned(cores):
+            answer_on(number)
+
+    def answer_on(number: int) -> None:
         while not any(one.faults for one in systems):
             with lock:
                 indices = next(batches, None)
@@ -65,7 +72,8 @@ def _answers(
                 return
             systems[number].issue(indices, list(indices))
 
-    threads = [threading.Thread(target=answer, args=(number,), daemon=True) for number in range(len(systems))]
+    places = enumerate(shares(pin, len(systems)))
+    threads = [threading.Thread(target=answer, args=place, daemon=True) for place in places]
     for thread in threads:
         thread.start()
     for thread in threads:

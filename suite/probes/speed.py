@@ -4,6 +4,7 @@ import random
 import statistics
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from common.errors import RunFailed
 from scenarios.base import Session
 from scenarios.harness.sut import Complete, SystemUnderTest
 from suite.own_thread import on_own_thread
+from suite.placement import shares
 from suite.subject import Subject
 from suite.variant import Serving
 
@@ -95,10 +97,24 @@ def query_latency(
 
 
 def system(
-    subject: Subject, sessions: list[Session], complete: Complete, batch: int, *, inline: bool
+    subject: Subject,
+    sessions: list[Session],
+    complete: Complete,
+    batch: int,
+    *,
+    inline: bool,
+    pin: Sequence[int] = (),
 ) -> SystemUnderTest:
     """Returns the system under test of a probe."""
-    return SystemUnderTest(subject.workload, subject.dataset, sessions, complete, max_batch=batch, inline=inline)
+    return SystemUnderTest(
+        subject.workload,
+        subject.dataset,
+        sessions,
+        complete,
+        max_batch=batch,
+        inline=inline,
+        cores=shares(pin, len(sessions)),
+    )
 
 
 def _serving_system(subject: Subject, sessions: list[Session], complete: Complete, serving: Serving) -> SystemUnderTest:
@@ -111,6 +127,7 @@ def _serving_system(subject: Subject, sessions: list[Session], complete: Complet
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
         ahead=serving.ahead,
+        cores=shares(serving.pin, len(sessions)),
     )
 
 

@@ -1,0 +1,109 @@
+"""What a verdict adds to its checks: what makes a figure worth less, and what to do about it. No note fails a run."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from common.errors import TandemError
+from scenarios.harness.logs import finite
+from suite.evidence import Evidence, lookup
+from suite.law import complete
+from suite.law.base import Pair
+from suite.rules import Rules
+
+# What is less than these is on every machine: a part of the cores, and of their time.
+OTHER_WORK_SHARE = 0.1
+STEAL_SHARE = 0.02
+
+
+def on_pair(pair: Pair, attempts: Sequence[float], judged_by: str) -> list[str]:
+    """Returns the notes on two runs; `attempts` and `judged_by` are those of suite.verdict.judge."""
+    notes = on_run(pair.performance, pair.rules, judged_by)
+    notes += [note for note in on_run(pair.accuracy, pair.rules, judged_by) if note not in notes]
+    notes += _near_target(pair)
+    if len(attempts) > 1:
+        middle = median(attempts)
+        spread = (max(attempts) - min(attempts)) / middle if middle else 0.0
+        notes.append(
+            f"{len(attempts)} valid attempts: from {min(attempts):,.1f} to {max(attempts):,.1f}, "
+            f"median {middle:,.1f}; their spread is {100 * spread:.0f} % of the median"
+        )
+    return notes
+
+
+def on_run(evidence: Evidence, profile: Rules, judged_by: str) -> list[str]:
+    """Returns the notes on one run."""
+    notes = [] if profile.submittable else [f"{profile.profile} profile: not submittable"]
+    recorded = evidence.get("rules_sha256")
+    if recorded is not None and recorded != profile.digest:
+        notes.append(f"the rules of profile '{profile.profile}' have changed since the {evidence.mode} run")
+    if judged_by and evidence.get("source_sha256") != judged_by:
+        notes.append(f"judged by other sources than those of the {evidence.mode} run")
+    if evidence.mode == "performance":
+        notes += [*_before(evidence), *_during(evidence)]
+    return notes
+
+
+def _before(evidence: Evidence) -> Iterator[str]:
+    """Yields what the machine was like before a performance run."""
+    found = evidence.environment
+    load, cores = finite(found.get("load_average_1min")), finite(lookup(found, "fingerprint", "cores"))
+    if load is not None and cores is not None and load > cores:
+        yield (
+            "the machine was busy when the performance run began: "
+            f"load average {load:.1f} on {_cores(cores)}; repeat it on an idle one"
+        )
+    governor = found.get("frequency_governor")
+    if isinstance(governor, str) and governor != "performance":
+        yield (
+            f"the frequency governor was '{governor}', which lets the clock follow the load; "
+            "set 'performance' (cpupower frequency-set -g performance) and repeat it"
+        )
+
+
+def _during(evidence: Evidence) -> Iterator[str]:
+    """Yields what happened to the machine during a performance run."""
+    found = {
+        name: finite(evidence.get("machine_during", name))
+        for name in ("other_work_cores", "steal_share", "nr_throttled", "throttled_usec", "thermal_throttles")
+    }
+    cores = finite(evidence.environment.get("affinity_cores"))
+    other, steal = found["other_work_cores"], found["steal_share"]
+    if other is not None and cores is not None and other > OTHER_WORK_SHARE * cores:
+        yield (
+            f"other programs kept {other:.1f} of {_cores(cores)} busy during the performance run; "
+            "stop them, or keep them off its cores, and repeat it"
+        )
+    if steal is not None and steal > STEAL_SHARE:
+        yield (
+            f"the hypervisor gave {100 * steal:.0f} % of the cores' time to other guests during the performance run "
+            "(steal); repeat it where the cores are not shared"
+        )
+    if found["nr_throttled"]:
+        held_s = (found["throttled_usec"] or 0.0) / 1e6
+        yield (
+            f"the control groups' CPU quota stopped the performance run {found['nr_throttled']:.0f} times, for "
+            f"{held_s:.2f} s in all; raise the quota, or ask for fewer sessions and threads"
+        )
+    if found["thermal_throttles"]:
+        yield (
+            f"the processor was too hot and slowed down {found['thermal_throttles']:.0f} times during the performance "
+            "run; cool it better, and repeat it"
+        )
+
+
+def _cores(number: float) -> str:
+    return f"{number:g} core{'' if number == 1 else 's'}"
+
+
+def _near_target(pair: Pair) -> list[str]:
+    try:
+        metrics = complete.metrics_of(pair.accuracy, pair.facts)
+    except TandemError:
+        return []
+    low, high = finite(metrics.get("low_95")), finite(metrics.get("high_95"))
+    if low is None or high is None or not low <= pair.facts.target <= high:
+        return []
+    return [
+        f"{pair.facts.metric} is too near its target for {pair.facts.total} samples to tell: "
+        f"95 % interval {low:.3f} to {high:.3f} %, target {pair.facts.target:.3f} %"
+    ]
