@@ -26,7 +26,7 @@ from common.files import write_atomically
 from common.flags import new_flags, run
 from scenarios.base import LoadRules, Scenario
 from scenarios.harness import logs
-from suite import artifacts, plugins, rules
+from suite import artifacts, interrupts, plugins, rules
 from suite.places import cache_dir, data_dir
 from suite.progress import say
 from tools import reference_model
@@ -114,11 +114,11 @@ class HarnessFlags:
 
 
 DEFAULT_FLAGS = HarnessFlags()
-# The fastest that were found on two cores; where one thread calls the runtime, the runtime's own threads help.
+# The fastest that were found on two cores. The runtime's own threads, beside upstream's, are in each other's way.
 BEST_FLAGS = {
-    "offline": HarnessFlags(threads=1, max_batch=64),
-    "server": HarnessFlags(coalesce=True),
-    "single-stream": HarnessFlags(),
+    "offline": HarnessFlags(max_batch=64, intra_op_threads=1),
+    "server": HarnessFlags(intra_op_threads=1, coalesce=True),
+    "single-stream": DEFAULT_FLAGS,
 }
 
 
@@ -174,6 +174,9 @@ def measure(
     `hint` is in the scenario's own unit. Raises RunFailed where upstream crashes, does not end within `bound_s`
     (by default START_S and PATIENCE times the least duration), answers nothing, or was not set as `load` says.
     """
+    # LoadGen would log a larger count as effective, and load what there is.
+    resident = min(load.performance_sample_count, len(prepared.labels))
+    load = dataclasses.replace(load, performance_sample_count=resident)
     bound = START_S + PATIENCE * load.min_duration_ms / 1000 if bound_s is None else bound_s
     with tempfile.TemporaryDirectory(prefix="tandem-reference-") as name:
         folder = Path(name)
@@ -264,13 +267,16 @@ def _read(folder: Path, prepared: Prepared, scenario: str, load: LoadRules) -> d
     """Returns the facts of a test from the logs in `folder`."""
     try:
         result = logs.read(folder)
+        if not result.finished:
+            raise logs.LogError(f"{folder / logs.SUMMARY} has no end.")
+        _check(result, scenario, load, len(prepared.labels))
         logged = answers.read_log(folder / logs.ANSWERS)
-        right = (logged.decode("float32") == prepared.labels[logged.indices]).mean() * 100
+        values = logged.decode("float32")
     except (logs.LogError, UsageError) as error:
         raise RunFailed(f"Upstream's harness left no sound log of LoadGen's: {error}") from error
-    if not result.finished:
-        raise RunFailed("Upstream's harness left a log of LoadGen's without its end.")
-    _check(result, scenario, load, len(prepared.labels))
+    if not len(values):
+        raise RunFailed("Upstream's harness left no answers in LoadGen's log.")
+    right = (values == prepared.labels[logged.indices]).mean() * 100
     return {
         "scenario": scenario,
         "mode": result.mode,
@@ -292,7 +298,7 @@ def _check(result: logs.RunResult, scenario: str, load: LoadRules, total: int) -
         "effective_min_duration_ms": load.min_duration_ms,
         # In Offline the effective one is always 1.
         "requested_min_query_count": load.min_query_count,
-        "effective_performance_sample_count": min(load.performance_sample_count, total),
+        "effective_performance_sample_count": load.performance_sample_count,
         "qsl_reported_total_count": total,
     }
     if load.target_latency_ms is not None:
@@ -385,6 +391,7 @@ def row(found: dict[str, Any]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Prints a line a test, and in Server without --qps the highest load that was VALID."""
+    interrupts.install()
     upstream = find(Path(REFERENCE.value), PYTHON.value)
     scenario, chosen = SCENARIO.value, _chosen(SCENARIO.value)
     workload = plugins.workload(WORKLOAD.value)
