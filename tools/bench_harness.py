@@ -15,16 +15,22 @@ from common.errors import UsageError
 from common.files import canonical_json, write_atomically
 from common.flags import new_flags, run
 from common.names import unknown
-from suite import environment, plugins
+from suite import environment, interrupts, plugins
 from suite.places import cache_dir, data_dir
+from tools import reference_harness
 from tools.bench.measures import MEASURES, WORKLOADS, Bench
 from tools.bench.rows import UNKNOWN, Row
+from tools.bench.upstream import Reference
 
 FLAGS = new_flags()
 ONLY = flags.DEFINE_list("only", [], f"rows to measure, of {', '.join(MEASURES)} (default: all)", flag_values=FLAGS)
 PAIRS = flags.DEFINE_integer("pairs", 20, "pairs a row", 6, 1000, flag_values=FLAGS)
 SECONDS = flags.DEFINE_float("seconds", 1.2, "seconds of a side of a pair", 0.2, 60.0, flag_values=FLAGS)
 OUT = flags.DEFINE_string("out", "", "file for all that was measured, as JSON", flag_values=FLAGS)
+REFERENCE = flags.DEFINE_string(
+    "reference", "", "a checkout of mlcommons/inference, measured beside ours", flag_values=FLAGS
+)
+PYTHON = flags.DEFINE_string("reference_python", sys.executable, "the Python that runs it", flag_values=FLAGS)
 DATA = flags.DEFINE_string("data_dir", "", "the dataset (default: $TANDEM_DATA, else the cache's)", flag_values=FLAGS)
 CACHE = flags.DEFINE_string("cache_dir", "", "the cache (default: $TANDEM_CACHE or ~/.cache/tandem)", flag_values=FLAGS)
 
@@ -59,12 +65,17 @@ def lines(row: Row) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Prints each row as soon as it is measured."""
+    interrupts.install()
     for name in ONLY.value:
         if name not in MEASURES:
             raise unknown("row", name, MEASURES)
     cache = cache_dir(CACHE.value, os.environ)
     data = data_dir(DATA.value, os.environ, cache, plugins.workload(WORKLOADS[0]).dataset_name)
-    bench = Bench(PAIRS.value, SECONDS.value, Path(data), Path(cache))
+    reference = None
+    if REFERENCE.value:
+        upstream = reference_harness.find(Path(REFERENCE.value), PYTHON.value)
+        reference = Reference(upstream, SECONDS.value, Path(data), Path(cache))
+    bench = Bench(PAIRS.value, SECONDS.value, Path(data), Path(cache), reference)
     where = machine()
     print(where, flush=True)
     rows = []

@@ -24,7 +24,8 @@ from tests.suite.test_plan import ASKED
 
 LIMIT_MS = 15.0
 SERVER = ("--scenario=server", "--mode=peak")
-SIMULATED = ("--backend=simulated", *SERVER, "--max-batch=8", "--sessions=2", "--threads=1")
+TIMES = "--backend-options=per_batch_us=1000,per_sample_us=10"
+SIMULATED = ("--backend=simulated", TIMES, *SERVER, "--max-batch=2", "--sessions=2", "--threads=1")
 
 
 def probe_of(capacity: float, *, stalls: Callable[[int], bool] = lambda number: False) -> Callable[[float], Probe]:

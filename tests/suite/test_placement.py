@@ -70,7 +70,7 @@ def test_each_session_gets_its_share(pin: tuple[int, ...], sessions: int, shares
 
 
 def test_a_serving_that_was_written_down_is_the_same_again() -> None:
-    serving = Serving(8, 0, 1, 1, "cpu", (0, 1))
+    serving = Serving(8, 0, 1, 1, "cpu", pin=(0, 1))
     assert Serving(**json.loads(json.dumps(serving.__dict__))) == serving
     older = {name: value for name, value in serving.__dict__.items() if name != "pin"}
     assert Serving(**older).pin == ()

@@ -81,7 +81,7 @@ def test_what_is_requested_is_not_tuned(data_root: Path) -> None:
 
 
 def test_what_was_tuned_serves_the_runs_that_follow(tmp_path: Path) -> None:
-    words = ("--backend=simulated", "--scenario=offline", f"--results-dir={tmp_path / 'results'}", "--sessions=1")
+    words = ("--backend=null", "--scenario=offline", f"--results-dir={tmp_path / 'results'}", "--sessions=1")
     cache = f"--cache-dir={tmp_path / 'cache'}"
     data = f"--data-dir={_data()}"
     tuned = start(*words, cache, data, "--mode=performance", "--tune-seconds=3").end(120)

@@ -89,7 +89,7 @@ def test_a_large_model_is_one_that_runs(data_root: Path, tmp_path: Path) -> None
     assert child("single_stream", subject=subject, serving=serving, raw_first=True, **load)["base"] > 0
 
 
-@pytest.mark.parametrize("name", ["null-offline", "null-single-stream", "accuracy"])
+@pytest.mark.parametrize("name", ["null-offline", "null-single-stream"])
 def test_a_row_is_measured(name: str, data_root: Path) -> None:
     (found,) = MEASURES[name](bench(data_root))
     assert len(found.figures) == 6

@@ -22,10 +22,14 @@ from suite.subject import describe
 from suite.variant import Serving
 from tools.bench import large_model
 from tools.bench.rows import Bar, Row, row
+from tools.bench.upstream import Column, Reference
 
 WORKLOADS = ("fashion-resnet", "fashion-mobilenet")
 BACKENDS = ("onnxruntime", "torch")
 CHILD_TIMEOUT_S = 300
+PEAK_TIMEOUT_S = 600
+# The fewest of which a median has a 95 % interval.
+LEAST_SEARCHES = 6
 
 # What takes 10 ms and more a sample, for the bar on slow models: so many convolutions of random weights.
 LARGE_LAYERS = 8
@@ -47,6 +51,7 @@ class Bench:
     seconds: float
     data_dir: Path
     cache_dir: Path
+    reference: Reference | None = None
 
     def subject(self, workload: str, backend: str) -> dict[str, Any]:
         """Returns what `Subject.open` needs for a workload's reference on a backend."""
@@ -55,13 +60,21 @@ class Bench:
         options = {name: value[0] if isinstance(value, tuple) else str(value) for name, value in module.OPTIONS.items()}
         return describe(workload, backend, model, options, self.data_dir)
 
-    def in_turn(self, name: str, measure: Callable[[bool], tuple[float, float]]) -> list[tuple[float, float]]:
+    def column(self, workload: str, scenario: str, value: str, *, null: bool = False) -> Column | None:
+        """Returns the reference column of a row, where there is a reference."""
+        return None if self.reference is None else self.reference.column(workload, scenario, value, null=null)
+
+    def in_turn(
+        self, name: str, measure: Callable[[bool], tuple[float, float]], column: Column | None = None
+    ) -> list[tuple[float, float]]:
         """Returns pairs (base, suite), saying how far it is; `measure` is told which side goes first."""
         # Each order as often as the other, in an order of its own.
         orders = random.sample([number % 2 == 0 for number in range(self.pairs)], self.pairs)
         found = []
         for number, base_first in enumerate(orders, 1):
             found.append(measure(base_first))
+            if column:
+                column.take()
             if number in (1, self.pairs) or number % 5 == 0:
                 say(f"{name}: pair {number} of {self.pairs}")
         return found
@@ -80,8 +93,17 @@ def child(task: str, **job: Any) -> Any:
         raise RunFailed(f"The measurement {task} ended with code {done.returncode}; it said {last[0]!r}.") from None
 
 
-def _sides(found: dict[str, float]) -> tuple[float, float]:
-    return found["base"], found["suite"]
+def _raw_and_suite(task: str, job: dict[str, Any]) -> Callable[[bool], tuple[float, float]]:
+    def measure(raw_first: bool) -> tuple[float, float]:
+        found = child(task, raw_first=raw_first, **job)
+        return found["base"], found["suite"]
+
+    return measure
+
+
+def _beside(column: Column | None, pairs: list[tuple[float, float]], unit: str, *, ratio: bool = False) -> str:
+    """Returns what upstream's harness reached in place of the suite; nothing where it was not measured."""
+    return "" if column is None else column.text(median(base for base, _ in pairs), unit, ratio=ratio)
 
 
 def offline_overhead(bench: Bench) -> Iterator[Row]:
@@ -92,7 +114,9 @@ def offline_overhead(bench: Bench) -> Iterator[Row]:
             found = child("served", subject=subject, tune_seconds=0)
             job = {"subject": subject, "serving": found["serving"], **_offline_load(bench, found["samples_per_s"])}
             name = f"Offline overhead, {workload}, {backend}"
-            rates = bench.in_turn(name, lambda first, job=job: _sides(child("offline", raw_first=first, **job)))  # type: ignore[misc]
+            column = bench.column(workload, "offline", "us_a_sample") if backend == "onnxruntime" else None
+            measure = _raw_and_suite("offline", job)
+            rates = bench.in_turn(name, measure, column)
             costs = [(1e6 / raw, 1e6 / suite) for raw, suite in rates]
             ratio = median(suite / raw for raw, suite in rates)
             yield row(
@@ -104,6 +128,7 @@ def offline_overhead(bench: Bench) -> Iterator[Row]:
                 ratio=False,
                 extra={"throughput_ratio": ratio, "serving": found["serving"]},
                 why=f"throughput {ratio:.3f} of the raw loop's",
+                reference=_beside(column, costs, "µs"),
             )
 
 
@@ -115,16 +140,18 @@ def _offline_load(bench: Bench, samples_per_s: float) -> dict[str, Any]:
 def single_stream_overhead(bench: Bench) -> Iterator[Row]:
     """Yields what the suite adds to the median single-stream query, by backend, and for a model of 10 ms and more."""
     serving = Serving(1, 0, 1, 1, "cpu").__dict__
-    for workload, backend in (("fashion-resnet", "onnxruntime"), ("fashion-resnet", "torch")):
-        name = f"SingleStream overhead, {workload}, {backend}"
-        job = {"subject": bench.subject(workload, backend), "serving": serving, **_stream_load(bench, 50e3)}
-        pairs = bench.in_turn(name, lambda first, job=job: _sides(child("single_stream", raw_first=first, **job)))  # type: ignore[misc]
-        yield row(name, "raw loop", "µs, p50", pairs, Bar(True, 3.0, "µs"), ratio=False)
+    for backend in BACKENDS:
+        name = f"SingleStream overhead, {WORKLOADS[0]}, {backend}"
+        job = {"subject": bench.subject(WORKLOADS[0], backend), "serving": serving, **_stream_load(bench, 50e3)}
+        column = bench.column(WORKLOADS[0], "single-stream", "p50_us") if backend == "onnxruntime" else None
+        pairs = bench.in_turn(name, _raw_and_suite("single_stream", job), column)
+        beside = _beside(column, pairs, "µs")
+        yield row(name, "raw loop", "µs, p50", pairs, Bar(True, 3.0, "µs"), ratio=False, reference=beside)
     with tempfile.TemporaryDirectory() as folder:
         subject = _large(bench, Path(folder) / "large.onnx")
         name = "SingleStream overhead, a large model, onnxruntime"
         job = {"subject": subject, "serving": serving, **_stream_load(bench, 5e6)}
-        pairs = bench.in_turn(name, lambda first: _sides(child("single_stream", raw_first=first, **job)))
+        pairs = bench.in_turn(name, _raw_and_suite("single_stream", job))
         parts = [(raw, raw + 100 * (suite - raw) / raw) for raw, suite in pairs]
         figures = row(name, "raw loop", "µs, p50", parts, Bar(True, 0.5, "%"), ratio=False)
         yield replace(figures, suite=median(suite for _, suite in pairs))
@@ -146,22 +173,68 @@ def null_offline(bench: Bench) -> Iterator[Row]:
     name = "null Offline"
     job = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": NULL_OFFLINE_SERVING.__dict__}
     job |= _offline_load(bench, 1.2e6)
-    yield _against_bare(bench, name, job, "figure", "samples/s", Bar(False, 0.7, ""), ratio=True)
+    column = bench.column(WORKLOADS[0], "offline", "rate", null=True)
+    yield _against_bare(bench, name, job, "figure", "samples/s", Bar(False, 0.7, ""), column, ratio=True)
 
 
 def null_single_stream(bench: Bench) -> Iterator[Row]:
     """Yields the median latency of a session that does nothing minus that of a callback that does nothing."""
     job = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": Serving(1, 0, 1, 1, "cpu").__dict__}
     job |= _stream_load(bench, 1500)
-    yield _against_bare(bench, "null SingleStream", job, "p50_us", "µs, p50", Bar(True, 2.0, "µs"), ratio=False)
+    column = bench.column(WORKLOADS[0], "single-stream", "p50_us", null=True)
+    yield _against_bare(bench, "null SingleStream", job, "p50_us", "µs, p50", Bar(True, 2.0, "µs"), column, ratio=False)
 
 
-def _against_bare(bench: Bench, name: str, job: dict[str, Any], key: str, sides: str, bar: Bar, *, ratio: bool) -> Row:
+def _against_bare(
+    bench: Bench,
+    name: str,
+    job: dict[str, Any],
+    key: str,
+    sides: str,
+    bar: Bar,
+    column: Column | None,
+    *,
+    ratio: bool,
+) -> Row:
     def measure(bare_first: bool) -> tuple[float, float]:
         found = {bare: child("loaded_test", bare=bare, **job)[key] for bare in (bare_first, not bare_first)}
         return found[True], found[False]
 
-    return row(name, "bare callback", sides, bench.in_turn(name, measure), bar, ratio=ratio)
+    pairs = bench.in_turn(name, measure, column)
+    beside = _beside(column, pairs, bar.unit, ratio=ratio)
+    return row(name, "bare callback", sides, pairs, bar, ratio=ratio, reference=beside)
+
+
+def server_efficiency(bench: Bench) -> Iterator[Row]:
+    """Yields the peak that `suite.run --mode peak` confirmed over the Offline throughput that it began from."""
+    for workload in WORKLOADS:
+        name = f"Server efficiency, {workload}, onnxruntime"
+
+        def measure(_: bool, workload: str = workload) -> tuple[float, float]:
+            found = _peak(bench, workload)
+            last = found["confirmations"][-1]
+            # A load that was not held is no peak, however near it came.
+            return found["offline_samples_per_s"], last["qps"] if last["held"] else 0.0
+
+        searches = replace(bench, pairs=max(LEAST_SEARCHES, bench.pairs // 3))
+        pairs = searches.in_turn(name, measure)
+        yield row(name, "Offline", "samples/s and queries/s", pairs, Bar(False, 0.8, ""), ratio=True)
+
+
+def _peak(bench: Bench, workload: str) -> dict[str, Any]:
+    """Returns what one search for the peak of a workload found, with the suite's own command."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "suite.run", f"--workload={workload}", "--scenario=server", "--mode=peak"]
+        words += ["--json", f"--results-dir={folder}", f"--data-dir={bench.data_dir}", f"--cache-dir={bench.cache_dir}"]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PEAK_TIMEOUT_S)
+            found: dict[str, Any] = json.loads(done.stdout)["peak"]
+        except subprocess.TimeoutExpired:
+            raise RunFailed(f"A search for the peak did not end within {PEAK_TIMEOUT_S} s.") from None
+        except ValueError:
+            last = done.stderr.strip().splitlines()[-1:] or ["nothing"]
+            raise RunFailed(f"A search for the peak ended with code {done.returncode}: {last[0]!r}.") from None
+    return found
 
 
 def null_server(bench: Bench) -> Iterator[Row]:
@@ -297,6 +370,7 @@ def accuracy_path(bench: Bench) -> Iterator[Row]:
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "offline": offline_overhead,
     "single-stream": single_stream_overhead,
+    "server": server_efficiency,
     "null-offline": null_offline,
     "null-single-stream": null_single_stream,
     "null-server": null_server,
