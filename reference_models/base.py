@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 Indices = NDArray[np.int64] | Sequence[int]
 
+# Is told the name of a stage as soon as that has ended; what passed since the last time it was told is the stage's.
+Mark = Callable[[str], None]
+
+
+def unmarked(stage: str) -> None:
+    """Does nothing: the mark of whoever times no stage."""
+
 
 class Dataset(Protocol):
     """LoadGen's sample library without LoadGen: samples are named by their index, 0 to total - 1.
@@ -27,16 +34,20 @@ class Dataset(Protocol):
     digest: str
     preprocessing: str
 
-    def load(self, indices: Indices) -> None:
-        """Makes these samples resident, preprocessed, in one contiguous array."""
+    def load(self, indices: Indices, decoded: bool = True) -> None:
+        """Makes these samples resident: preprocessed, in one contiguous array, or else each in its stored form."""
         ...
 
     def unload(self) -> None:
         """Drops what is resident."""
         ...
 
-    def batch(self, indices: Indices) -> NDArray[np.float32]:
-        """Returns samples, shape (n, *input_shape), gathered in one step; raises IndexError for one not resident."""
+    def batch(self, indices: Indices, mark: Mark = unmarked) -> NDArray[np.float32]:
+        """Returns samples, preprocessed, shape (n, *input_shape); raises IndexError for one not resident.
+
+        They are the same bits however they were loaded. `mark` is told "gather", and of samples in their stored form
+        "decode" and "preprocess" too, which happen here then.
+        """
         ...
 
     def truth(self) -> NDArray[np.int64]:
