@@ -75,6 +75,7 @@ class Asked:
     sessions: int | None
     threads: int | None
     device: str
+    end_to_end: bool
     search_again: bool
     target_qps: float | None
     expected_latency_ms: float | None
@@ -114,7 +115,9 @@ def resolve(asked: Asked) -> Plan:
         profile=profile,
         recipe=recipes.canonical(recipes.parse(asked.optimize)),
         options=_options(asked.backend_options),
-        requested=Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device),
+        requested=Requested(
+            asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device, asked.end_to_end
+        ),
         search_again=asked.search_again,
         hint=hint,
         coalesce_queries=coalesce,

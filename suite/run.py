@@ -44,6 +44,7 @@ _flag(flags.DEFINE_integer, "max_wait_us", None, "longest wait of a batch that i
 _flag(flags.DEFINE_integer, "sessions", None, "sessions side by side (default: searched)")
 _flag(flags.DEFINE_integer, "threads", None, "CPU threads of a session (default: searched)")
 _flag(flags.DEFINE_string, "device", "auto", "auto, cpu or cuda")
+_flag(flags.DEFINE_bool, "end_to_end", False, "decode and preprocess samples inside the measured region")
 _flag(
     flags.DEFINE_bool, "search_again", False, "search batch, sessions and threads again instead of using what was kept"
 )
@@ -95,6 +96,7 @@ def _asked() -> Asked:
         sessions=FLAGS.sessions,
         threads=FLAGS.threads,
         device=FLAGS.device,
+        end_to_end=FLAGS.end_to_end,
         search_again=FLAGS.search_again,
         target_qps=FLAGS.target_qps,
         expected_latency_ms=FLAGS.expected_latency_ms,

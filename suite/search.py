@@ -65,7 +65,8 @@ def resolve(subject: Subject, requested: Requested, terms: Terms) -> tuple[Servi
     batches = _batches(requested, terms)
     tried: list[dict[str, Any]] = []
     for sessions, threads in _layouts(requested, terms):
-        layout = Serving(batches[0], requested.max_wait_us or 0, sessions, threads, device)
+        wait_us = requested.max_wait_us or 0
+        layout = Serving(batches[0], wait_us, sessions, threads, device, requested.end_to_end)
         with loaded(subject, layout) as ready:
             for batch in batches:
                 subject.warm_up(ready, [batch])

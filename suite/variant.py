@@ -12,13 +12,17 @@ from reference_models.base import Model
 
 @dataclass(frozen=True)
 class Requested:
-    """How a variant is to be served; None, or the device "auto", leaves the choice to the search."""
+    """How a variant is to be served; None, or the device "auto", leaves the choice to the search.
+
+    `end_to_end` has samples decoded and preprocessed inside the measured region, and not beforehand.
+    """
 
     batch: int | None = None
     max_wait_us: int | None = None
     sessions: int | None = None
     threads: int | None = None
     device: str = "auto"
+    end_to_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Serving:
     sessions: int
     threads: int
     device: str
+    end_to_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,17 @@ class Variant:
         }
 
     def _identity(self) -> dict[str, Any]:
+        requested = asdict(self.requested)
+        if not self.requested.end_to_end:
+            # Named only where it is asked for: a variant of before there was a choice keeps its id.
+            del requested["end_to_end"]
         return {
             "workload": self.workload,
             "recipe": self.recipe,
             "backend": self.backend,
             "model": {"format": self.model.format, "sha256": self.model.sha256, "chain": list(self.model.chain)},
             "options": dict(self.options),
-            "requested": asdict(self.requested),
+            "requested": requested,
             "plugin_sha256": self.plugin_sha256,
         }
 

@@ -68,10 +68,11 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
 
     channel.phase("loading the data")
     subject, terms, findings = Subject.open(job["subject"], channel.beat), Terms(**job["terms"]), dict(job["known"])
-    subject.dataset.load(np.arange(subject.dataset.total))
+    requested = Requested(**job["requested"])
+    subject.dataset.load(np.arange(subject.dataset.total), decoded=not requested.end_to_end)
     if "serving" not in findings:
         channel.phase("finding how to serve it", silent=True)
-        serving, tried = resolve(subject, Requested(**job["requested"]), terms)
+        serving, tried = resolve(subject, requested, terms)
         findings.update(serving=serving.__dict__, probes=tried, load_average_1min=round(os.getloadavg()[0], 2))
     serving = Serving(**findings["serving"])
     with loaded(subject, serving) as sessions:
@@ -139,7 +140,15 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     )
     channel.counts = lambda: (sut.issued, sut.completed, sut.faults[0].detail if sut.faults else None)
     channel.phase("running", job["expected_samples"])
-    loadgen.run_test(sut, subject.dataset, job["settings"], job["mode"], job["performance_samples"], folder)
+    loadgen.run_test(
+        sut,
+        subject.dataset,
+        job["settings"],
+        job["mode"],
+        job["performance_samples"],
+        folder,
+        decoded=not serving.end_to_end,
+    )
     channel.phase("saving")
     ended = sut.close(CLOSE_TIMEOUT_S)
     if not ended or sut.completed != sut.issued:

@@ -26,6 +26,7 @@ ASKED = Asked(
     sessions=None,
     threads=None,
     device="auto",
+    end_to_end=False,
     search_again=False,
     target_qps=None,
     expected_latency_ms=None,
@@ -64,7 +65,14 @@ def test_the_defaults_are_a_plan() -> None:
 def test_a_plan_is_its_own_record() -> None:
     made = plan(batch=8, target_qps=5.0, backend_options="graph_level=basic")
     record = json.loads(json.dumps(made.record()))
-    assert record["requested"] == {"batch": 8, "max_wait_us": None, "sessions": None, "threads": None, "device": "auto"}
+    assert record["requested"] == {
+        "batch": 8,
+        "max_wait_us": None,
+        "sessions": None,
+        "threads": None,
+        "device": "auto",
+        "end_to_end": False,
+    }
     assert record["hint"] == {"value": 5.0, "source": "flag"}
     assert record["options"] == {"graph_level": "basic"}
 
