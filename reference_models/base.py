@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 Indices = NDArray[np.int64] | Sequence[int]
 
+# Is told the name of a stage as soon as that has ended; what passed since the last time it was told is the stage's.
+Mark = Callable[[str], None]
+
+
+def unmarked(stage: str) -> None:
+    """Does nothing: the mark of whoever times no stage."""
+
 
 class Dataset(Protocol):
     """LoadGen's sample library without LoadGen: samples are named by their index, 0 to total - 1.
@@ -27,8 +34,8 @@ class Dataset(Protocol):
     digest: str
     preprocessing: str
 
-    def load(self, indices: Indices) -> None:
-        """Makes these samples resident, preprocessed, in one contiguous array."""
+    def load(self, indices: Indices, decoded: bool = True) -> None:
+        """Makes these samples resident: preprocessed, in one contiguous array, or else each in its stored form."""
         ...
 
     def unload(self) -> None:
@@ -36,7 +43,14 @@ class Dataset(Protocol):
         ...
 
     def batch(self, indices: Indices) -> NDArray[np.float32]:
-        """Returns samples, shape (n, *input_shape), gathered in one step; raises IndexError for one not resident."""
+        """Returns samples, preprocessed, shape (n, *input_shape); raises IndexError for one not resident.
+
+        They are the same bits however they were loaded.
+        """
+        ...
+
+    def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[np.float32]:
+        """Returns the same bits, and tells `mark` "gather", and "decode" and "preprocess" where they happen here."""
         ...
 
     def truth(self) -> NDArray[np.int64]:

@@ -81,6 +81,7 @@ class Asked:
     threads: int | None
     device: str
     pin: str
+    end_to_end: bool
     search_again: bool
     tune: bool | None
     tune_seconds: float | None
@@ -141,7 +142,7 @@ def resolve(asked: Asked) -> Plan:
 
 def _requested(asked: Asked) -> Requested:
     pin = placement.requested(asked.pin)
-    return Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device, pin)
+    return Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device, pin, asked.end_to_end)
 
 
 def _plugin(package: str, kind: str, name: str) -> str:

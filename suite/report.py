@@ -54,6 +54,7 @@ def _lines(outcome: Outcome) -> list[str]:
     return [
         f"{plan.workload} on {plan.backend} {ready.backend_version} ({serving.device}), {plan.scenario}, "
         f"{plan.profile} profile",
+        *(["end to end: decode and preprocessing inside the measured region"] if serving.end_to_end else []),
         f"{_made(outcome)}, variant {ready.variant.id}; {_count(serving.sessions, 'session')} "
         f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}{_pinned(serving)}",
         "",

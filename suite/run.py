@@ -49,6 +49,7 @@ _flag(flags.DEFINE_integer, "max_wait_us", None, "longest wait of a batch that i
 _flag(flags.DEFINE_integer, "sessions", None, "sessions side by side (default: searched)")
 _flag(flags.DEFINE_integer, "threads", None, "CPU threads of a session (default: searched)")
 _flag(flags.DEFINE_string, "device", "auto", "auto, cpu or cuda")
+_flag(flags.DEFINE_bool, "end_to_end", False, "decode and preprocess samples inside the measured region")
 _flag(
     flags.DEFINE_string, "pin", "auto", "cores that the sessions share, as in 0-3,8; off: anywhere; auto: as found best"
 )
@@ -111,6 +112,7 @@ def _asked() -> Asked:
         threads=FLAGS.threads,
         device=FLAGS.device,
         pin=FLAGS.pin,
+        end_to_end=FLAGS.end_to_end,
         search_again=FLAGS.search_again,
         tune=FLAGS.tune,
         tune_seconds=FLAGS.tune_seconds,

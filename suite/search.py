@@ -76,7 +76,8 @@ def resolve(
     pin = cores_of(requested.pin)
     tried: list[dict[str, Any]] = []
     for sessions, threads in _layouts(requested, terms):
-        layout = Serving(batches[0], requested.max_wait_us or 0, sessions, threads, device, pin=pin)
+        wait_us = requested.max_wait_us or 0
+        layout = Serving(batches[0], wait_us, sessions, threads, device, pin=pin, end_to_end=requested.end_to_end)
         with loaded(subject, layout) as ready:
             for batch in batches:
                 subject.warm_up(ready, [batch], pin)

@@ -12,7 +12,10 @@ from reference_models.base import Model
 
 @dataclass(frozen=True)
 class Requested:
-    """How a variant is to be served; None, or the device or pin "auto", leaves the choice to the search."""
+    """How a variant is to be served; None, or the device or pin "auto", leaves the choice to the search.
+
+    `end_to_end` has samples decoded and preprocessed inside the measured region, and not beforehand.
+    """
 
     batch: int | None = None
     max_wait_us: int | None = None
@@ -20,6 +23,7 @@ class Requested:
     threads: int | None = None
     device: str = "auto"
     pin: str = "auto"
+    end_to_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Serving:
     device: str
     ahead: bool = False
     pin: tuple[int, ...] = ()
+    end_to_end: bool = False
 
     def __post_init__(self) -> None:
         # A record that was read holds a list.
@@ -75,13 +80,17 @@ class Variant:
         }
 
     def _identity(self) -> dict[str, Any]:
+        requested = asdict(self.requested)
+        if not self.requested.end_to_end:
+            # Named only where it is asked for: a variant of before there was a choice keeps its id.
+            del requested["end_to_end"]
         return {
             "workload": self.workload,
             "recipe": self.recipe,
             "backend": self.backend,
             "model": {"format": self.model.format, "sha256": self.model.sha256, "chain": list(self.model.chain)},
             "options": dict(self.options),
-            "requested": asdict(self.requested),
+            "requested": requested,
             "plugin_sha256": self.plugin_sha256,
         }
 

@@ -73,9 +73,10 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
 
     channel.phase("loading the data")
     subject, terms, findings = Subject.open(job["subject"], channel.beat), Terms(**job["terms"]), dict(job["known"])
-    subject.dataset.load(np.arange(subject.dataset.total))
+    requested = Requested(**job["requested"])
+    subject.dataset.load(np.arange(subject.dataset.total), decoded=not requested.end_to_end)
     if "serving" not in findings:
-        findings.update(_serving(subject, Requested(**job["requested"]), terms, job["tune_seconds"], channel))
+        findings.update(_serving(subject, requested, terms, job["tune_seconds"], channel))
     serving = Serving(**findings["serving"])
     with loaded(subject, serving) as sessions:
         if "sensitivity" not in findings:
@@ -153,7 +154,15 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     sut = _system(job, subject, serving, sessions, channel, outputs)
     channel.phase("running", job["expected_samples"])
     with pinned(serving.pin):
-        loadgen.run_test(sut, subject.dataset, job["settings"], job["mode"], job["performance_samples"], folder)
+        loadgen.run_test(
+            sut,
+            subject.dataset,
+            job["settings"],
+            job["mode"],
+            job["performance_samples"],
+            folder,
+            decoded=not serving.end_to_end,
+        )
     channel.phase("saving")
     ended = sut.close(CLOSE_TIMEOUT_S)
     if not ended or sut.completed != sut.issued:
@@ -191,7 +200,13 @@ def probe(job: dict[str, Any], channel: Channel) -> Any:
     # LoadGen's thread is made here and inherits the cores.
     with pinned(serving.pin):
         return load.run(
-            sut, subject.dataset, job["settings"], job["performance_samples"], job["queries"], Path(job["folder"])
+            sut,
+            subject.dataset,
+            job["settings"],
+            job["performance_samples"],
+            job["queries"],
+            Path(job["folder"]),
+            decoded=not serving.end_to_end,
         )
 
 

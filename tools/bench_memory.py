@@ -48,7 +48,7 @@ class _Samples:
 
     total = SAMPLES
 
-    def load(self, indices: Sequence[int]) -> None:
+    def load(self, indices: Sequence[int], decoded: bool = True) -> None:
         """Does nothing: zeros are always there."""
 
     def batch(self, indices: Sequence[int]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ Algorithms", arXiv 1708.07747. The digests are of the uncompressed IDX files, si
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from common.files import digest_of, sha256_bytes
-from reference_models.base import Indices
+from reference_models.base import Indices, Mark, unmarked
 
 NAME = "fashion-mnist"
 LICENCE = "MIT, Copyright 2017 Zalando SE"
@@ -100,8 +101,20 @@ def preprocess(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return scaled[:, None]
 
 
+def compress(pixels: NDArray[np.uint8]) -> list[bytes]:
+    """Returns each image of (n, 28, 28) as a zlib stream of its own: the files hold all in one, and none alone."""
+    return [zlib.compress(image.tobytes()) for image in pixels]
+
+
+def decompress(streams: Sequence[bytes]) -> NDArray[np.uint8]:
+    """Returns the images of zlib streams, shape (n, 28, 28)."""
+    size = SHAPE[1] * SHAPE[2]
+    content = b"".join([zlib.decompress(stream, bufsize=size) for stream in streams])
+    return np.frombuffer(content, np.uint8).reshape(-1, *SHAPE[1:])
+
+
 class FashionMnist:
-    """The test split as a sample library."""
+    """The test split as a sample library; a sample's stored form is a zlib stream."""
 
     def __init__(self, folder: Path) -> None:
         self._pixels = images(folder, "test")
@@ -109,27 +122,54 @@ class FashionMnist:
         self.total = len(self._pixels)
         self.digest = digest_of([file.sha256 for file in FILES["test"]])
         self.preprocessing = PREPROCESSING
+        self._streams: list[bytes] = []
+        self._rows: NDArray[np.int64] | None = None
         self.unload()
 
-    def load(self, indices: Indices) -> None:
-        """Makes these samples resident."""
+    def load(self, indices: Indices, decoded: bool = True) -> None:
+        """Makes these samples resident, preprocessed or as zlib streams."""
         # LoadGen names some samples twice, for MultiStream.
         wanted = np.unique(np.asarray(indices, np.int64))
-        self._resident = np.ascontiguousarray(preprocess(self._pixels[wanted]))
-        # Where all are, a sample's row is its index; one that is not resident has a row that the gather refuses.
-        self._rows: NDArray[np.int64] | None = None
-        if len(wanted) < self.total:
+        self.unload()
+        if decoded:
+            self._resident = np.ascontiguousarray(preprocess(self._pixels[wanted]))
+        else:
+            self._streams = compress(self._pixels[wanted])
+        # Where all are decoded, a sample's row is its index; one that is not resident has a row that is refused.
+        if len(wanted) < self.total or not decoded:
             self._rows = np.full(self.total, self.total, np.int64)
             self._rows[wanted] = np.arange(len(wanted))
 
     def unload(self) -> None:
         """Drops what is resident."""
         self._resident = np.empty((0, *SHAPE), np.float32)
+        self._streams = []
         self._rows = None
 
     def batch(self, indices: Indices) -> NDArray[np.float32]:
         """Returns the samples as one array of shape (n, 1, 28, 28)."""
-        return self._resident.take(indices if self._rows is None else self._rows.take(indices), axis=0)
+        if self._rows is None:
+            return self._resident.take(indices, axis=0)
+        if self._streams:
+            return self._prepared(self._rows.take(indices), unmarked)
+        return self._resident.take(self._rows.take(indices), axis=0)
+
+    def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[np.float32]:
+        """Returns the same, and marks what is done for it."""
+        if self._rows is not None and self._streams:
+            return self._prepared(self._rows.take(indices), mark)
+        samples = self.batch(indices)
+        mark("gather")
+        return samples
+
+    def _prepared(self, rows: NDArray[np.int64], mark: Mark) -> NDArray[np.float32]:
+        streams = [self._streams[row] for row in rows.tolist()]
+        mark("gather")
+        pixels = decompress(streams)
+        mark("decode")
+        samples = preprocess(pixels)
+        mark("preprocess")
+        return samples
 
     def truth(self) -> NDArray[np.int64]:
         """Returns the labels in index order."""

@@ -1,5 +1,6 @@
 """One LoadGen test, from settings to logs. LoadGen keeps global state: at most one test a process."""
 
+import functools
 import gc
 import threading
 from collections.abc import Callable, Mapping
@@ -114,18 +115,21 @@ def run_test(
     mode: str,
     performance_samples: int,
     folder: Path,
+    *,
+    decoded: bool = True,
 ) -> None:
     """Runs one test and leaves LoadGen's logs in `folder`, which must exist.
 
     `settings` are LoadGen's TestSettings by name, with the scenario's name; raises RunFailed when LoadGen knows one
-    of them not. Returns when LoadGen has ended; whether the test is any good stands in the logs and in `sut.faults`.
+    of them not. Samples that LoadGen does not have loaded `decoded` are decoded in the test itself. Returns when
+    LoadGen has ended; whether the test is any good stands in the logs and in `sut.faults`.
     """
     test_settings = _settings(settings, mode)
     handle = mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush)
     library = mlperf_loadgen.ConstructQSL(
         dataset.total,
         performance_samples,
-        _guarded(dataset.load, sut),
+        _guarded(functools.partial(dataset.load, decoded=decoded), sut),
         # Nothing to unload: the next set of samples takes the place of this one.
         lambda indices: None,
     )

@@ -94,7 +94,10 @@ def _probe(where: str, found: Any) -> Probe | str:
 
 
 def _figure(pair: Pair, probe: Probe) -> Iterator[str]:
-    """Yields where the figure is beyond what unseen inputs reach; a Server's load says nothing of that."""
+    """Yields where the figure is beyond what unseen inputs reach; a Server's load says nothing of that.
+
+    Unseen inputs come decoded. End to end the bound is looser, then, by what decoding takes, and never too strict.
+    """
     run, rules = pair.performance, pair.load_rules(pair.performance)
     batch, sessions = (whole(run.get("serving", key)) for key in ("batch", "sessions"))
     if not batch or not sessions:

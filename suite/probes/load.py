@@ -89,6 +89,8 @@ def run(
     performance_samples: int,
     queries: int,
     folder: Path,
+    *,
+    decoded: bool = True,
 ) -> dict[str, Any]:
     """Returns what came of a test with these settings, which issues `queries`; the process must end soon after.
 
@@ -98,7 +100,8 @@ def run(
     qps, limit_ns = float(settings["server_target_qps"]), float(settings["server_target_latency_ns"])
     percentile = float(settings["server_target_latency_percentile"])
     arguments = (sut, dataset, settings, "performance", performance_samples, folder)
-    test = threading.Thread(target=loadgen.run_test, args=arguments, daemon=True)
+    more = {"decoded": decoded}
+    test = threading.Thread(target=loadgen.run_test, args=arguments, kwargs=more, daemon=True)
     # Here, so that scipy is not imported while queries wait.
     if not early_stopping.met(queries, 0, percentile):
         raise ValueError(f"{queries} queries are too few to show the percentile {percentile}")

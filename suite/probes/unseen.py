@@ -1,6 +1,7 @@
 """Inputs that nobody can have seen: are they answered as fast as known ones, and as the reference answers them?
 
-In the spirit of MLPerf's TEST04. What remembers answers is slower on such inputs, or wrong.
+In the spirit of MLPerf's TEST04. What remembers answers is slower on such inputs, or wrong. A session is asked
+directly, with inputs that are ready, end to end too: decoding is the dataset's part, and no session can remember it.
 """
 
 import statistics

@@ -70,3 +70,31 @@ def test_it_says_what_it_is(workload: Workload, dataset: Dataset) -> None:
     assert len(dataset.digest) == 64
     assert dataset.digest == again.digest
     assert dataset.preprocessing
+
+
+def test_samples_in_their_stored_form_become_the_same_bits(dataset: Dataset) -> None:
+    wanted = np.arange(0, dataset.total, 37)
+    dataset.load(wanted)
+    before = dataset.batch(wanted)
+    dataset.load(wanted, decoded=False)
+    after = dataset.batch(wanted)
+    assert after.tobytes() == before.tobytes()
+    assert (after.shape, after.dtype, after.flags.c_contiguous) == (before.shape, before.dtype, True)
+
+
+@pytest.mark.parametrize(("decoded", "stages"), [(True, ["gather"]), (False, ["gather", "decode", "preprocess"])])
+def test_a_batch_tells_its_stages_as_they_end(dataset: Dataset, decoded: bool, stages: list[str]) -> None:
+    told: list[str] = []
+    dataset.load([3, 1], decoded=decoded)
+    assert np.array_equal(dataset.batch_marked([1, 3], told.append), dataset.batch([1, 3]))
+    assert told == stages
+
+
+def test_a_sample_that_is_not_resident_in_its_stored_form_is_refused(dataset: Dataset) -> None:
+    dataset.load([1, 2], decoded=False)
+    for absent in (0, 3, dataset.total - 1, dataset.total):
+        with pytest.raises(IndexError):
+            dataset.batch([1, absent])
+    dataset.unload()
+    with pytest.raises(IndexError):
+        dataset.batch([1])

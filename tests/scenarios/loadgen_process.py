@@ -66,7 +66,7 @@ class _Samples:
     def __init__(self, total: int, fault: str) -> None:
         self.total, self._fault = total, fault
 
-    def load(self, indices: Any) -> None:
+    def load(self, indices: Any, decoded: bool = True) -> None:
         if self._fault == "load raises":
             raise ValueError("the samples are gone")
 

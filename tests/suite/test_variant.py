@@ -40,6 +40,7 @@ VARIANT = Variant(
         {"requested": Requested(batch=64, device="cpu", threads=1)},
         {"requested": Requested(batch=64, device="cpu", sessions=1)},
         {"requested": Requested(batch=64, device="cpu", max_wait_us=0)},
+        {"requested": Requested(batch=64, device="cpu", end_to_end=True)},
     ],
 )
 def test_whatever_names_it_changes_the_id(change: dict[str, Any]) -> None:
@@ -59,9 +60,17 @@ def test_the_id_is_the_same_in_every_process() -> None:
     assert VARIANT.id == "16ba1a28a3a0ea06"
 
 
-def test_the_record_leads_back_through_json() -> None:
-    record = json.loads(json.dumps(VARIANT.record()))
-    check_record(record)
+@pytest.mark.parametrize("end_to_end", [False, True])
+def test_the_record_leads_back_through_json(end_to_end: bool) -> None:
+    chosen = replace(VARIANT, requested=replace(VARIANT.requested, end_to_end=end_to_end))
+    check_record(json.loads(json.dumps(chosen.record())))
+
+
+def test_an_end_to_end_record_without_its_mark_is_refused() -> None:
+    record = replace(VARIANT, requested=replace(VARIANT.requested, end_to_end=True)).record()
+    del record["requested"]["end_to_end"]
+    with pytest.raises(UsageError, match="was altered"):
+        check_record(record)
 
 
 def test_the_record_holds_no_path() -> None:
