@@ -171,7 +171,13 @@ def assert_interrupted(ended: Ended, results: Path) -> None:
     assert ended.stdout == "" and "Traceback" not in ended.stderr
     assert ended.stderr.splitlines()[-1] == "interrupted"
     assert ended.left_behind == []
-    failed_run(results, "interrupted")
+    assert_watched(failed_run(results, "interrupted"))
+
+
+def assert_watched(record: dict[str, object]) -> None:
+    """Asserts that a record says what happened to the machine for as long as its test went on."""
+    during = record["machine_during"]
+    assert isinstance(during, dict) and during["duration_s"] > 0.5
 
 
 def test_ctrl_c_before_the_test_leaves_nothing(tmp_path: Path) -> None:
@@ -188,6 +194,7 @@ def test_a_test_killed_from_outside_fails_the_run(dawdling: Dawdling) -> None:
     (worker,) = command.others()
     os.kill(worker, signal.SIGKILL)
     assert_failed(command.end(10), dawdling.results, "killed by SIGKILL")
+    assert_watched(only_record(dawdling.results)[1])
 
 
 @pytest.mark.parametrize("fault", ["dawdles", "hangs in a library"])
