@@ -84,10 +84,13 @@ def _peak(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...], Sough
     found = seek(ready)
     if found.qps is None:
         lowest = min(one.qps for one in found.probes)
-        say(f"peak: no load was held, down to {lowest:,.1f} queries/s; the full run is at that load")
-    elif found.bounded:
+        raise RunFailed(
+            f"No load was held within {ready.rules.target_latency_ms:g} ms, down to {lowest:,.1f} queries/s: the model "
+            "is too slow for the limit here. Try a smaller --max-batch, or more --threads and fewer --sessions"
+        )
+    if found.bounded:
         say(f"peak: the search ended with its {len(found.probes)} probes; a higher load may be held")
-    qps, confirmations = found.qps or min(one.qps for one in found.probes), list[Probe]()
+    qps, confirmations = found.qps, list[Probe]()
     for step in (*BACK_OFF, None):
         preparation = {**ready.preparation, "peak": {**found.record(), "confirmations": len(confirmations)}}
         ready = replace(ready, hint=qps, hint_source=PEAK, preparation=preparation)

@@ -14,6 +14,8 @@ STEP = 1.25
 # The bracket is narrow enough where its ends are this near.
 PRECISION = 1.02
 MOST_PROBES = 24
+# Of Offline's throughput: where less is not held either, the latency of a batch is too much, and not the load.
+LEAST_SHARE = 0.02
 # Of the peak: loads that are probed for the curve.
 CURVE_SHARES = (0.25, 0.5, 0.75)
 
@@ -71,7 +73,7 @@ def find(
 
     low, high = None, None
     load, step = START_SHARE * offline_samples_per_s, 1.0
-    while len(probes) < MOST_PROBES:
+    while len(probes) < MOST_PROBES and load >= LEAST_SHARE * offline_samples_per_s:
         if held(load):
             low = load
         else:

@@ -46,7 +46,7 @@ def find(offline: float, probe: Callable[[float], Probe]) -> Peak:
     return peak.find(offline, probe, LIMIT_MS, lambda found: None)
 
 
-@pytest.mark.parametrize("capacity", [3.0, 50.0, 799.0, 801.0, 950.0, 5000.0])
+@pytest.mark.parametrize("capacity", [30.0, 50.0, 799.0, 801.0, 950.0, 5000.0])
 def test_the_highest_load_held_is_found_from_afar_and_near(capacity: float) -> None:
     found = find(1000.0, probe_of(capacity))
     assert found.qps is not None
@@ -69,7 +69,10 @@ def test_what_is_far_too_much_is_not_tried_twice() -> None:
 
 def test_the_search_has_an_end() -> None:
     found = find(1000.0, probe_of(0.0))
-    assert (found.qps, found.bounded, len(found.probes)) == (None, True, MOST_PROBES)
+    assert (found.qps, found.bounded) == (None, True)
+    # It gives up long before loads of which a full run would take days.
+    assert min(one.qps for one in found.probes) >= 20.0
+    assert len(found.probes) < MOST_PROBES
     assert find(1000.0, probe_of(math.inf)).bounded
 
 
