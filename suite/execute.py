@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from common.errors import RunFailed, TandemError, UsageError
 from common.files import write_json
@@ -31,6 +32,10 @@ class Sought:
     def seen(self) -> tuple[Probe, ...]:
         """Every load that was tried."""
         return (*self.peak.probes, *self.confirmations)
+
+    def record(self) -> dict[str, Any]:
+        """Returns it as JSON-like values."""
+        return {**self.peak.record(), "confirmations": [asdict(one) for one in self.confirmations]}
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,7 @@ def _keep_curve(ready: Ready, sought: Sought, run: Evidence) -> None:
     peak = sought.confirmations[-1]
     title = f"{ready.plan.workload} on {ready.plan.backend} ({ready.serving.device}), server"
     try:
-        record = {"schema": 1, **sought.peak.record(), "confirmations": [asdict(one) for one in sought.confirmations]}
-        write_json(folder / "peak.json", record)
+        write_json(folder / "peak.json", {"schema": 1, **sought.record()})
         curve.write_csv(folder / "peak.csv", sought.seen)
         pictures = [folder / f"peak.{suffix}" for suffix in ("svg", "png")]
         curve.draw(pictures, sought.seen, peak.qps if peak.held else None, limit_ms, title)

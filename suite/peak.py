@@ -42,7 +42,7 @@ class Probe:
 class Peak:
     """The probes in order, the Offline throughput that they began from, and the highest load that one held, if any.
 
-    `bounded` where the number of probes was what ended it.
+    `bounded` where the search ended before its bracket was narrow.
     """
 
     offline_samples_per_s: float

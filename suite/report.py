@@ -1,7 +1,6 @@
 """What a person, or a program, is told of an outcome."""
 
 import statistics
-from dataclasses import asdict
 from typing import Any
 
 from common.errors import TandemError
@@ -37,14 +36,10 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "runs": {run.mode: str(run.folder) for run in outcome.runs},
         "accuracy": None if metrics is None else {**metrics, "target": ready.workload.target},
         "attempts": outcome.attempts,
-        "peak": None if outcome.sought is None else _peak_record(outcome.sought),
+        "peak": None if outcome.sought is None else outcome.sought.record(),
         "invalid_because": [one.__dict__ for one in outcome.explanations],
         "verdict": outcome.verdict.record(),
     }
-
-
-def _peak_record(sought: Sought) -> dict[str, Any]:
-    return {**sought.peak.record(), "confirmations": [asdict(one) for one in sought.confirmations]}
 
 
 def _lines(outcome: Outcome) -> list[str]:

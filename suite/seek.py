@@ -9,7 +9,7 @@ from typing import Any
 from scenarios.base import test_settings
 from scenarios.harness import early_stopping
 from suite import launch, peak
-from suite.conduct import Ready
+from suite.conduct import ARRIVAL_GAPS, Ready
 from suite.peak import Peak, Probe
 from suite.progress import say, shown
 
@@ -49,5 +49,7 @@ def _probe(ready: Ready, qps: float) -> Probe:
             "folder": name,
         }
         log = Path(name) / "worker.log"
-        found = launch.call("probe", job, log=log, stall_timeout_s=ready.plan.stall_timeout_s, watch=watch)
+        # As in a full run, nothing moves between two arrivals.
+        patience_s = ready.plan.stall_timeout_s + ARRIVAL_GAPS / qps
+        found = launch.call("probe", job, log=log, stall_timeout_s=patience_s, watch=watch)
     return Probe(**found)

@@ -80,17 +80,13 @@ class Variant:
         }
 
     def _identity(self) -> dict[str, Any]:
-        requested = asdict(self.requested)
-        if not self.requested.end_to_end:
-            # Named only where it is asked for: a variant of before there was a choice keeps its id.
-            del requested["end_to_end"]
         return {
             "workload": self.workload,
             "recipe": self.recipe,
             "backend": self.backend,
             "model": {"format": self.model.format, "sha256": self.model.sha256, "chain": list(self.model.chain)},
             "options": dict(self.options),
-            "requested": requested,
+            "requested": asdict(self.requested),
             "plugin_sha256": self.plugin_sha256,
         }
 
