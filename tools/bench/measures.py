@@ -32,7 +32,7 @@ PEAK_TIMEOUT_S = 600
 LEAST_SEARCHES = 6
 
 # What takes 10 ms and more a sample, for the bar on slow models: so many convolutions of random weights.
-LARGE_LAYERS = 8
+LARGE_LAYERS = 14
 # Null: queries a second of the first trial, the step of the up-and-down method, and trials that find the level.
 NULL_START = {False: 120_000.0, True: 300_000.0}
 NULL_STEP = 1.07
