@@ -5,6 +5,10 @@ batch, hands the lead on, answers its batch and completes it. So a batch is one 
 a batch is taken by nobody twice, and at most one thread wakes for a query. Where LoadGen has one query under way at
 a time (single-stream, multi-stream) its own thread answers, which saves two wake-ups.
 
+A query of more than a batch (offline) is cut into parts of several batches each, and a part is encoded, completed and
+noted at once: after a batch of computing the caches hold nothing of Python, and what is done once a batch takes five
+to ten times as long as in a loop. Towards the end of a query parts are smaller, so that workers end together.
+
 After the first fault nothing is answered any more: what is open is completed empty, so that LoadGen can end, and
 whoever reads `faults` must call the run failed.
 """
@@ -30,6 +34,12 @@ from scenarios.base import Session
 # LoadGen's log buffer of a thread that completed more than this many samples at once can be lost (loadgen issue 1337).
 MAX_BATCH = 1024
 
+# The most batches of a part: completions are also what tells the watchdog that the run goes on.
+BATCHES_A_PART = 8
+
+# A worker that waits for a batch to fill sleeps as long between two looks.
+NAP_NS = 100_000
+
 # The interpreter's default of 5 ms lets one busy thread hold up LoadGen's own for longer than a Server limit; every
 # process with a system under test sets this.
 SWITCH_INTERVAL_S = 5e-4
@@ -39,7 +49,7 @@ Complete = Callable[[list[int], NDArray[Any] | None], None]
 # Ids, indices, and whether it is a part of a query that was cut into equal ones, which are not put together again.
 Query = tuple[list[int], list[int], bool]
 # The number of its first sample, ids, indices.
-Batch = tuple[int, list[int], list[int]]
+Part = tuple[int, list[int], list[int]]
 Begun = Future[NDArray[Any]] | None
 
 
@@ -95,6 +105,8 @@ class SystemUnderTest:
         self._dataset, self._complete = dataset, complete
         self._output_shape, self._encode = workload.output_shape, workload.encode
         self._max_batch, self._max_wait_ns, self._outputs = max_batch, max_wait_ns, outputs
+        # Ahead, what is gathered beside a session that answers is a batch, and no more.
+        self._part_batches = 1 if ahead else max(1, min(BATCHES_A_PART, MAX_BATCH // max_batch))
         self._callback_ns, self._callback_samples = array("q"), array("q")
         self._recorders = [Recorder(session) for session in sessions]
         self._waiting: SimpleQueue[Query | None] = SimpleQueue()
@@ -171,7 +183,7 @@ class SystemUnderTest:
             if count <= step:
                 self._answer(self._recorders[0], first, ids, indices)
                 return
-            for start, end in _equal_parts(count, step, 1):
+            for start, end in _parts(count, step, 1, self._part_batches):
                 self._answer(self._recorders[0], first + start, ids[start:end], indices[start:end])
         except Exception as error:  # noqa: BLE001 - LoadGen's thread: an exception would end the test without its logs
             self.record_fault("exception", f"{type(error).__name__}: {error}")
@@ -184,14 +196,14 @@ class SystemUnderTest:
         if count <= step:
             self._waiting.put((ids, indices, False))
             return
-        for start, end in _equal_parts(count, step, len(self._workers)):
+        for start, end in _parts(count, step, len(self._workers), self._part_batches):
             self._waiting.put((ids[start:end], indices[start:end], True))
 
     def _work(self, recorder: Recorder, cores: Sequence[int]) -> None:
         try:
             _keep_to(cores)
-            while (batch := self._take()) is not None:
-                self._answer(recorder, *batch)
+            while (part := self._take()) is not None:
+                self._answer(recorder, *part)
         except Exception as error:  # noqa: BLE001 - a thread's edge: what it leaves open, the fault explains
             self.record_fault("exception", f"{type(error).__name__}: {error}")
 
@@ -200,7 +212,7 @@ class SystemUnderTest:
 
         That thread is made by this one, and keeps to the same cores.
         """
-        under_way: tuple[Batch, Begun] | None = None
+        under_way: tuple[Part, Begun] | None = None
         try:
             _keep_to(cores)
             with ThreadPoolExecutor(1) as session:
@@ -215,7 +227,7 @@ class SystemUnderTest:
         except Exception as error:  # noqa: BLE001 - a thread's edge: what it leaves open, the fault explains
             self.record_fault("exception", f"{type(error).__name__}: {error}")
 
-    def _begin(self, session: ThreadPoolExecutor, recorder: Recorder, batch: Batch) -> Begun:
+    def _begin(self, session: ThreadPoolExecutor, recorder: Recorder, batch: Part) -> Begun:
         """Returns what will be the outputs of a batch, or None after a fault."""
         if self.faults:
             return None
@@ -225,8 +237,8 @@ class SystemUnderTest:
             self._keep(error)
             return None
 
-    def _take(self, *, wait: bool = True) -> Batch | None:
-        """Returns the next batch; None once the queue is closed, and, without waiting, where there is none now."""
+    def _take(self, *, wait: bool = True) -> Part | None:
+        """Returns the next part; None once the queue is closed, and, without waiting, where there is none now."""
         if not self._lead.acquire(blocking=wait):
             return None
         try:
@@ -248,17 +260,20 @@ class SystemUnderTest:
             self._lead.release()
 
     def _fill(self, ids: list[int], indices: list[int]) -> None:
-        """Adds waiting queries to a batch until it is full, nothing waits, or the wait is over."""
+        """Adds waiting queries to a batch until it is full, nothing waits, or the wait is over.
+
+        It sleeps while it waits: being woken by each query would stop LoadGen's thread at each.
+        """
         deadline = perf_counter_ns() + self._max_wait_ns if self._max_wait_ns else 0
         while len(ids) < self._max_batch:
             try:
-                more = (
-                    self._waiting.get(timeout=max(0, deadline - perf_counter_ns()) / 1e9)
-                    if deadline
-                    else (self._waiting.get_nowait())
-                )
+                more = self._waiting.get_nowait()
             except Empty:
-                return
+                left_ns = deadline - perf_counter_ns() if deadline else 0
+                if left_ns <= 0:
+                    return
+                time.sleep(min(left_ns, NAP_NS) / 1e9)
+                continue
             if more is None:
                 self._closed = True
                 return
@@ -269,11 +284,11 @@ class SystemUnderTest:
             indices += more[1]
 
     def _answer(self, recorder: Recorder, first: int, ids: list[int], indices: list[int], begun: Begun = None) -> None:
-        """Answers a batch, with the outputs that were begun if some were, and completes it."""
+        """Answers a part, with the outputs that were begun if some were, and completes it."""
         payload, count = None, len(ids)
         if not self.faults:
             try:
-                outputs = begun.result() if begun else recorder.session.predict(self._dataset.batch(indices))
+                outputs = begun.result() if begun else self._predict(recorder.session, indices)
                 payload = self._encoded(outputs, count)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a backend raises fails the run
                 self._keep(error)
@@ -285,11 +300,27 @@ class SystemUnderTest:
         if payload is not None:
             self._look_at(outputs, indices)
 
-    def _encoded(self, outputs: NDArray[Any], count: int) -> NDArray[Any]:
-        """Returns the payload of outputs; raises BadAnswer where it is not one row for each of `count` samples."""
+    def _predict(self, session: Session, indices: list[int]) -> NDArray[Any]:
+        """Returns the outputs of a part, predicted batch by batch; raises BadAnswer where a batch has other rows."""
+        count = len(indices)
+        if count <= self._max_batch:
+            return session.predict(self._dataset.batch(indices))
+        found = []
+        for start, end in _equal(count, -(-count // self._max_batch)):
+            outputs = session.predict(self._dataset.batch(indices[start:end]))
+            self._check_shape(outputs, end - start)
+            # A session may use the memory of its outputs again.
+            found.append(outputs.copy())
+        return np.concatenate(found)
+
+    def _check_shape(self, outputs: NDArray[Any], count: int) -> None:
         if outputs.shape[1:] != self._output_shape or len(outputs) != count:
             expected = (count, *self._output_shape)
             raise BadAnswer("shape", f"the backend answered shape {outputs.shape} where {expected} was asked")
+
+    def _encoded(self, outputs: NDArray[Any], count: int) -> NDArray[Any]:
+        """Returns the payload of outputs; raises BadAnswer where it is not one row for each of `count` samples."""
+        self._check_shape(outputs, count)
         payload = self._encode(outputs)
         if len(payload) != count:
             raise BadAnswer("shape", f"the workload encoded {len(payload)} answers of {count} samples")
@@ -321,14 +352,25 @@ def _keep_to(cores: Sequence[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def _equal_parts(count: int, most: int, workers: int) -> Iterator[tuple[int, int]]:
-    """Yields start and end of parts of `count` samples, none above `most`, their sizes at most one apart.
+def _parts(count: int, most: int, workers: int, batches: int) -> Iterator[tuple[int, int]]:
+    """Yields start and end of the parts of a query of `count` samples, the larger before the smaller.
 
-    As many for every worker, where there are enough: a last part that is smaller, or one more than the others have,
-    would leave workers idle at the end.
+    A part is one batch or up to `batches` of them. No batch is above `most`, their sizes are at most one apart, and
+    there are as many for every worker, where there are enough: a last batch that is smaller, or one more than the
+    others have, would leave workers idle at the end. For the same reason a part is no more than half of a worker's
+    share of what is left (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36, 1987).
     """
-    parts = -(-count // most)
-    parts = min(count, -(-parts // workers) * workers)
+    needed = -(-count // most)
+    bounds = list(_equal(count, min(count, -(-needed // workers) * workers)))
+    begin = 0
+    while begin < len(bounds):
+        end = begin + max(1, min(batches, (len(bounds) - begin) // (2 * workers)))
+        yield bounds[begin][0], bounds[end - 1][1]
+        begin = end
+
+
+def _equal(count: int, parts: int) -> Iterator[tuple[int, int]]:
+    """Yields start and end of `parts` runs of `count` samples, their lengths at most one apart."""
     size, larger = divmod(count, parts)
     start = 0
     for part in range(parts):

@@ -1,5 +1,6 @@
 """The system under test without LoadGen: every sample is answered once, with its own row, whatever happens."""
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scenarios.harness.sut import SystemUnderTest
+from scenarios.harness.sut import BATCHES_A_PART, MAX_BATCH, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 
 TOTAL = 1000
@@ -265,6 +266,50 @@ def test_a_large_query_becomes_equal_batches_as_many_for_each_session(
     rig.issue([number % TOTAL for number in range(count)])
     rig.check()
     assert sorted(size for session in rig.sessions for size in session.sizes) == sorted(sizes)
+
+
+@pytest.mark.parametrize("count", [1000, 1001, 17, 7])
+def test_a_large_query_is_completed_in_parts_that_become_smaller(count: int) -> None:
+    rig = Rig(TenTimes(), TenTimes(), max_batch=4)
+    rig.issue([number % TOTAL for number in range(count)])
+    timeline = rig.check()
+    order = np.argsort(timeline.batch_first)
+    assert max(size for session in rig.sessions for size in session.sizes) <= 4
+    parts = timeline.batch_samples[order].tolist()
+    assert max(parts) <= BATCHES_A_PART * 4
+    assert parts[-1] <= 4, "workers could not end together"
+    assert len(parts) <= 1000 / (BATCHES_A_PART * 4) + 20
+    assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(parts)), parts
+
+
+def test_a_part_of_many_samples_is_no_more_than_loadgens_log_holds() -> None:
+    rig = Rig(TenTimes(), max_batch=1000)
+    rig.issue([number % TOTAL for number in range(20_000)])
+    assert max(rig.check().batch_samples) <= MAX_BATCH
+
+
+def test_a_session_may_use_the_memory_of_its_outputs_again() -> None:
+    memory = np.empty((4, 1), np.float32)
+
+    def same(batch: NDArray[Any]) -> NDArray[Any]:
+        return np.multiply(batch, 10, out=memory[: len(batch)])
+
+    rig = Rig(TenTimes(same), max_batch=4)
+    rig.issue(list(range(400)))
+    rig.check()
+
+
+@pytest.mark.parametrize("wrong", [(1, 0), (0, 1)], ids=["one more, one less", "one less, one more"])
+def test_rows_that_one_batch_of_a_part_lacks_are_not_taken_from_another(wrong: tuple[int, int]) -> None:
+    taken = iter([4 + wrong[0] - wrong[1], 4 + wrong[1] - wrong[0]] * 1000)
+
+    def answer(batch: NDArray[Any]) -> NDArray[Any]:
+        return np.zeros((next(taken), 1), np.float32)
+
+    rig = Rig(TenTimes(answer), max_batch=4)
+    rig.issue(list(range(400)))
+    rig.check(answered=False)
+    assert rig.sut.faults[0].kind == "shape"
 
 
 def test_the_next_batch_is_gathered_while_a_session_answers() -> None:
