@@ -225,7 +225,7 @@ def _system(
         subject.workload,
         subject.dataset,
         sessions,
-        loadgen.complete,
+        loadgen.completer() if job["inline"] else loadgen.complete,
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
         ahead=serving.ahead,

@@ -46,6 +46,7 @@ SWITCH_INTERVAL_S = 5e-4
 
 # Answers a batch: LoadGen's ids of its samples, and the payload, one row a sample, or None for no answer.
 Complete = Callable[[list[int], NDArray[Any] | None], None]
+Issue = Callable[[list[int], list[int]], None]
 # Ids, indices, and whether it is a part of a query that was cut into equal ones, which are not put together again.
 Query = tuple[list[int], list[int], bool]
 # The number of its first sample, ids, indices.
@@ -115,8 +116,8 @@ class SystemUnderTest:
         self._next_sample = 0
         self._closed = False
         self.faults: list[Fault] = []
-        self.issued = 0
-        self.issue = self._issue_inline if inline else self._issue_queued
+        self._counted = (0, 0)
+        self.issue = self._inline() if inline else self._issue_queued
         places = cores or [()] * len(sessions)
         self._workers = (
             []
@@ -133,6 +134,14 @@ class SystemUnderTest:
         )
         for worker in self._workers:
             worker.start()
+
+    @property
+    def issued(self) -> int:
+        """How many samples have arrived; of a query that is answered as it is issued, one until it is."""
+        callbacks, samples = self._counted
+        new = self._callback_samples[callbacks:]
+        callbacks, samples = self._counted = callbacks + len(new), samples + sum(new)
+        return samples + max(0, len(self._callback_ns) - callbacks)
 
     @property
     def completed(self) -> int:
@@ -173,17 +182,57 @@ class SystemUnderTest:
         """Keeps a fault; from here on nothing is answered."""
         self.faults.append(Fault(kind, detail))
 
-    def _issue_inline(self, ids: list[int], indices: list[int]) -> None:
-        # In each of the two ways to issue the clock comes first, and no call of our own that could be spared.
-        self._callback_ns.append(perf_counter_ns())
-        count, step, first = len(ids), self._max_batch, self.issued
-        self._callback_samples.append(count)
-        self.issued = first + count
-        try:
-            if count <= step:
-                self._answer(self._recorders[0], first, ids, indices)
+    def _inline(self) -> Issue:
+        """Returns what answers a query on the thread that issues it.
+
+        The caches hold nothing of Python after the model has run. So what it uses is bound here in advance, a query of
+        one batch is answered without a call of our own that could be spared, and what the answer does not need comes
+        after it: that halves what is added to a query (`python -m tools.bench_harness --only single-stream`).
+        """
+        recorder, most, shape = self._recorders[0], self._max_batch, self._output_shape
+        batch, predict, encode, complete = self._dataset.batch, recorder.session.predict, self._encode, self._complete
+        arrived, faults = self._callback_ns.append, self.faults
+        first, expected = 0, (1, *shape)
+
+        def issue(ids: list[int], indices: list[int]) -> None:
+            nonlocal first, expected
+            arrived(perf_counter_ns())
+            if faults or len(ids) > most:
+                self._issue_parts(first, ids, indices)
+                first += len(ids)
                 return
-            for start, end in _parts(count, step, 1, self._part_batches):
+            payload = None
+            try:
+                outputs = predict(batch(indices))
+                if outputs.shape != expected:
+                    expected = (len(ids), *shape)
+                    _check_shape(outputs, expected)
+                rows = encode(outputs)
+                if len(rows) != len(ids):
+                    _check_rows(rows, len(ids))
+                payload = rows
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a backend raises fails the run
+                self._keep(error)
+            try:
+                stamp_ns = perf_counter_ns()
+                complete(ids, payload)
+            except Exception as error:  # noqa: BLE001 - LoadGen's thread: an exception would end the test without its logs
+                self.record_fault("exception", f"{type(error).__name__}: {error}")
+            count = len(ids)
+            self._callback_samples.append(count)
+            recorder.completed += count
+            recorder.batches.extend((first, count, stamp_ns))
+            first += count
+            if payload is not None:
+                self._look_at(outputs, indices)
+
+        return issue
+
+    def _issue_parts(self, first: int, ids: list[int], indices: list[int]) -> None:
+        """Answers a query of many batches on the thread that issues it, or any after a fault."""
+        self._callback_samples.append(len(ids))
+        try:
+            for start, end in _parts(len(ids), self._max_batch, 1, self._part_batches):
                 self._answer(self._recorders[0], first + start, ids[start:end], indices[start:end])
         except Exception as error:  # noqa: BLE001 - LoadGen's thread: an exception would end the test without its logs
             self.record_fault("exception", f"{type(error).__name__}: {error}")
@@ -192,7 +241,6 @@ class SystemUnderTest:
         self._callback_ns.append(perf_counter_ns())
         count, step = len(ids), self._max_batch
         self._callback_samples.append(count)
-        self.issued += count
         if count <= step:
             self._waiting.put((ids, indices, False))
             return
@@ -289,11 +337,15 @@ class SystemUnderTest:
         if not self.faults:
             try:
                 outputs = begun.result() if begun else self._predict(recorder.session, indices)
-                payload = self._encoded(outputs, count)
+                _check_shape(outputs, (count, *self._output_shape))
+                rows = self._encode(outputs)
+                _check_rows(rows, count)
+                payload = rows
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a backend raises fails the run
                 self._keep(error)
+        # Who is told may ask at once how many are completed.
         recorder.completed += count
-        # The number is stamped where LoadGen stamps: just before it is told.
+        # The time is stamped where LoadGen stamps: just before it is told.
         stamp_ns = perf_counter_ns()
         self._complete(ids, payload)
         recorder.batches.extend((first, count, stamp_ns))
@@ -308,23 +360,10 @@ class SystemUnderTest:
         found = []
         for start, end in _equal(count, -(-count // self._max_batch)):
             outputs = session.predict(self._dataset.batch(indices[start:end]))
-            self._check_shape(outputs, end - start)
+            _check_shape(outputs, (end - start, *self._output_shape))
             # A session may use the memory of its outputs again.
             found.append(outputs.copy())
         return np.concatenate(found)
-
-    def _check_shape(self, outputs: NDArray[Any], count: int) -> None:
-        if outputs.shape[1:] != self._output_shape or len(outputs) != count:
-            expected = (count, *self._output_shape)
-            raise BadAnswer("shape", f"the backend answered shape {outputs.shape} where {expected} was asked")
-
-    def _encoded(self, outputs: NDArray[Any], count: int) -> NDArray[Any]:
-        """Returns the payload of outputs; raises BadAnswer where it is not one row for each of `count` samples."""
-        self._check_shape(outputs, count)
-        payload = self._encode(outputs)
-        if len(payload) != count:
-            raise BadAnswer("shape", f"the workload encoded {len(payload)} answers of {count} samples")
-        return payload
 
     def _look_at(self, outputs: NDArray[Any], indices: list[int]) -> None:
         """Keeps outputs where they are wanted, and a fault where they are no numbers.
@@ -344,6 +383,18 @@ class SystemUnderTest:
             return
         traceback.print_exception(error)
         self.record_fault("exception", f"{type(error).__name__}: {error}")
+
+
+def _check_shape(outputs: NDArray[Any], expected: tuple[int, ...]) -> None:
+    """Raises BadAnswer where outputs have another shape."""
+    if outputs.shape != expected:
+        raise BadAnswer("shape", f"the backend answered shape {outputs.shape} where {expected} was asked")
+
+
+def _check_rows(rows: NDArray[Any], count: int) -> None:
+    """Raises BadAnswer where there is not one row a sample."""
+    if len(rows) != count:
+        raise BadAnswer("shape", f"the workload encoded {len(rows)} answers of {count} samples")
 
 
 def _keep_to(cores: Sequence[int]) -> None:

@@ -85,9 +85,12 @@ class Recording:
 class Rig:
     """A system under test with recording on one side and sessions on the other."""
 
-    def __init__(self, *sessions: TenTimes, max_batch: int = 64, **more: Any) -> None:
+    def __init__(
+        self, *sessions: TenTimes, max_batch: int = 64, task: Any = Task, complete: Any = None, **more: Any
+    ) -> None:
         self.sessions, self.done, self.issued = sessions, Recording(), list[int]()
-        self.sut = SystemUnderTest(Task, Samples(), sessions, self.done, max_batch=max_batch, **more)  # type: ignore[arg-type]
+        complete = complete or self.done
+        self.sut = SystemUnderTest(task, Samples(), sessions, complete, max_batch=max_batch, **more)  # type: ignore[arg-type]
 
     def issue(self, indices: list[int]) -> None:
         """Issues one query of these samples."""
@@ -428,8 +431,7 @@ def test_an_encoding_that_loses_a_row_is_a_fault(inline: bool) -> None:
         def encode(outputs: NDArray[Any]) -> NDArray[np.int64]:
             return Task.encode(outputs)[:-1]
 
-    rig = Rig(TenTimes(), inline=inline)
-    rig.sut._encode = Losing.encode
+    rig = Rig(TenTimes(), inline=inline, task=Losing)
     rig.issue([1, 2, 3])
     rig.check(answered=False)
     assert [fault.kind for fault in rig.sut.faults] == ["shape"]
@@ -437,12 +439,10 @@ def test_an_encoding_that_loses_a_row_is_a_fault(inline: bool) -> None:
 
 
 def test_what_fails_while_loadgen_is_told_is_a_fault_and_not_an_exception_of_loadgens() -> None:
-    rig = Rig(TenTimes(), inline=True)
-
     def refuse(ids: list[int], payload: NDArray[Any] | None) -> None:
         raise ValueError("no such id")
 
-    rig.sut._complete = refuse
+    rig = Rig(TenTimes(), inline=True, complete=refuse)
     rig.sut.issue([BASE], [1])
     assert [fault.detail for fault in rig.sut.faults] == ["ValueError: no such id"]
     assert rig.sut.close(10)

@@ -87,8 +87,9 @@ def _test(
             subject.workload,
             subject.dataset,
             sessions,
-            loadgen.complete,
+            loadgen.completer() if scenario.INLINE else loadgen.complete,
             max_batch=serving.batch,
+            max_wait_ns=serving.max_wait_us * 1000,
             ahead=serving.ahead,
             inline=scenario.INLINE,
         )
