@@ -23,7 +23,6 @@ from scenarios.harness import loadgen, logs
 from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 from suite import plugins
-from suite.own_thread import on_own_thread
 from suite.probes import speed
 from suite.resources import peak_memory
 from suite.search import Terms, resolve
@@ -62,16 +61,50 @@ class Bare:
         raise RuntimeError(f"{kind}: {detail}")
 
 
+class Least:
+    """The least that a single-stream callback in Python can do: the raw loop's turn, and LoadGen is told."""
+
+    faults: tuple[()] = ()
+
+    def __init__(self, subject: Subject, session: Session) -> None:
+        batch, predict, complete = subject.dataset.batch, session.predict, loadgen.completer()
+
+        def issue(ids: list[int], indices: list[int]) -> None:
+            complete(ids, predict(batch(indices)).argmax(axis=1))
+
+        self.issue = issue
+
+    def flush(self) -> None:
+        """Does nothing: nothing is held back."""
+
+    def record_fault(self, kind: str, detail: str) -> None:
+        """Raises: nothing here can fail but this."""
+        raise RuntimeError(f"{kind}: {detail}")
+
+
 def _subject(job: dict[str, Any]) -> Subject:
     subject = Subject.open(job["subject"])
     subject.dataset.load(np.arange(subject.dataset.total))
     return subject
 
 
-def _test(
-    subject: Subject, sessions: list[Session] | None, serving: Serving, job: dict[str, Any], mode: str = "performance"
-) -> Seen:
-    """Runs one LoadGen test, around the suite's system under test, or around a bare callback without sessions."""
+def _system(subject: Subject, sessions: list[Session], serving: Serving, job: dict[str, Any]) -> SystemUnderTest:
+    """Returns the suite's system under test."""
+    inline = plugins.load("scenarios", "scenario", job["scenario"]).INLINE
+    return SystemUnderTest(
+        subject.workload,
+        subject.dataset,
+        sessions,
+        loadgen.completer() if inline else loadgen.complete,
+        max_batch=serving.batch,
+        max_wait_ns=serving.max_wait_us * 1000,
+        ahead=serving.ahead,
+        inline=inline,
+    )
+
+
+def _run(sut: SystemUnderTest, subject: Subject, job: dict[str, Any], mode: str = "performance") -> logs.RunResult:
+    """Runs one LoadGen test and returns what its logs say."""
     scenario = cast(Scenario, plugins.load("scenarios", "scenario", job["scenario"]))
     percentile = 0.9 if job["scenario"] == "single-stream" else 0.99
     rules = LoadRules(
@@ -80,27 +113,22 @@ def _test(
     settings = test_settings(scenario, rules, job["hint"], accuracy_log_rng_seed=7)
     if job.get("coalesce"):
         settings["server_coalesce_queries"] = True
-    sut = (
-        cast(SystemUnderTest, Bare())
-        if sessions is None
-        else SystemUnderTest(
-            subject.workload,
-            subject.dataset,
-            sessions,
-            loadgen.completer() if scenario.INLINE else loadgen.complete,
-            max_batch=serving.batch,
-            max_wait_ns=serving.max_wait_us * 1000,
-            ahead=serving.ahead,
-            inline=scenario.INLINE,
-        )
-    )
     with tempfile.TemporaryDirectory() as folder:
         loadgen.run_test(sut, subject.dataset, settings, mode, PERFORMANCE_SAMPLES, Path(folder))
         result = logs.read(Path(folder))
     if sut.faults:
         raise RuntimeError(sut.faults[0].detail)
+    return result
+
+
+def _test(
+    subject: Subject, sessions: list[Session] | None, serving: Serving, job: dict[str, Any], mode: str = "performance"
+) -> Seen:
+    """Runs one LoadGen test, around the suite's system under test, or around a bare callback without sessions."""
     if sessions is None:
-        return Seen(result, None)
+        return Seen(_run(cast(SystemUnderTest, Bare()), subject, job, mode), None)
+    sut = _system(subject, sessions, serving, job)
+    result = _run(sut, subject, job, mode)
     sut.close(10)
     return Seen(result, Timeline(**sut.timeline()))
 
@@ -135,19 +163,6 @@ def raw_throughput(subject: Subject, sessions: list[Session], batch: int, second
     return sum(turns) * batch / (max(times) - begun)
 
 
-@on_own_thread
-def raw_latency_us(subject: Subject, session: Session, seconds: float) -> float:
-    """Returns the median microseconds of the raw loop's turns of one sample."""
-    taken: list[int] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        index = [random.randrange(subject.dataset.total)]
-        begun = time.perf_counter_ns()
-        _answer_raw(subject, session, index)
-        taken.append(time.perf_counter_ns() - begun)
-    return median(taken) / 1000
-
-
 def _in_turn(raw_first: bool, raw: Callable[[], float], suite: Callable[[], float]) -> dict[str, float]:
     if raw_first:
         base = raw()
@@ -168,14 +183,31 @@ def offline(job: dict[str, Any]) -> Any:
 
 
 def single_stream(job: dict[str, Any]) -> Any:
-    """Returns the median microseconds of a raw turn and of a single-stream query, with the same session."""
+    """Returns the median microseconds of a raw turn and of a single-stream query.
+
+    Each query is followed by a raw turn with the same session on the same thread, so that whatever else the machine
+    does meets both: taken in separate seconds, they differ by many times what is to be measured.
+    """
     subject, serving = _subject(job), Serving(**job["serving"])
-    sessions = subject.load(serving)
-    return _in_turn(
-        job["raw_first"],
-        lambda: raw_latency_us(subject, sessions[0], job["seconds"]),
-        lambda: _test(subject, sessions, serving, job).result.percentiles_ns[0.5] / 1000,
-    )
+    (session,) = subject.load(serving)
+    taken: list[int] = []
+
+    def turn() -> None:
+        index = [random.randrange(subject.dataset.total)]
+        begun = time.perf_counter_ns()
+        _answer_raw(subject, session, index)
+        taken.append(time.perf_counter_ns() - begun)
+
+    sut = cast(SystemUnderTest, Least(subject, session)) if job["least"] else _system(subject, [session], serving, job)
+    issue = sut.issue
+
+    def issue_and_turn(ids: list[int], indices: list[int]) -> None:
+        issue(ids, indices)
+        turn()
+
+    sut.issue = issue_and_turn
+    result = _run(sut, subject, job)
+    return {"base": median(taken) / 1000, "suite": result.percentiles_ns[0.5] / 1000}
 
 
 def loaded_test(job: dict[str, Any]) -> Any:
