@@ -149,6 +149,7 @@ def _test(
         "unseen_seed": unseen_seed,
         "expected_samples": expected.expected_samples if mode == "performance" else ready.dataset.total,
         "save_outputs": ready.plan.save_outputs and mode == "accuracy",
+        "stages": ready.plan.stages and mode == "performance",
     }
     with shown(f"{ready.plan.scenario} {mode} run") as watch, _watched(record):
         seen = launch.call(

@@ -9,7 +9,7 @@ from common.errors import RunFailed, TandemError, UsageError
 from common.files import write_json
 from scenarios.harness import logs, timeline
 from scenarios.harness.timeline import Timeline
-from suite import conduct, curve, evidence, memory, prepare, resources, rules, store
+from suite import conduct, curve, evidence, memory, prepare, resources, rules, stages, store
 from suite.conduct import Ready
 from suite.evidence import Evidence
 from suite.explain import Explanation, explain
@@ -76,6 +76,8 @@ def execute(plan: Plan) -> Outcome:
     if "accuracy" in plan.modes:
         result = runs[0].folder.parent if runs else _new_result(ready)
         runs.append(_run(ready, "accuracy", result))
+    if plan.stages:
+        _draw_stages(ready, runs[0])
     attempts, figures = _attempts(ready)
     verdict = _judge(ready, runs, figures)
     _keep(verdict, runs[0].folder.parent / "verdict.json")
@@ -134,6 +136,18 @@ def _keep_curve(ready: Ready, sought: Sought, run: Evidence) -> None:
         curve.draw(pictures, sought.seen, peak.qps if peak.held else None, limit_ms, title)
     except OSError as error:
         raise RunFailed(f"The curve could not be written to {folder} ({error.strerror or error}).") from error
+
+
+def _draw_stages(ready: Ready, run: Evidence) -> None:
+    """Draws the stages of a performance run beside it."""
+    found, folder, plan = stages.read(run.folder), run.folder.parent, ready.plan
+    if found is None:
+        return
+    title = f"{plan.workload} on {plan.backend} ({ready.serving.device}), {plan.scenario}"
+    try:
+        stages.draw([folder / f"stages.{suffix}" for suffix in ("svg", "png")], found, title)
+    except OSError as error:
+        raise RunFailed(f"The stages could not be drawn into {folder} ({error.strerror or error}).") from error
 
 
 def _performance(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...]]:

@@ -50,6 +50,7 @@ class Plan:
     stall_timeout_s: float
     retries: int
     save_outputs: bool
+    stages: bool
 
     def record(self) -> dict[str, Any]:
         """Returns the plan as JSON."""
@@ -95,6 +96,7 @@ class Asked:
     stall_timeout_s: float
     retries: int | None
     save_outputs: bool
+    stages: bool
 
 
 def resolve(asked: Asked) -> Plan:
@@ -137,6 +139,7 @@ def resolve(asked: Asked) -> Plan:
         stall_timeout_s=asked.stall_timeout_s,
         retries=_retries(asked, hint),
         save_outputs=asked.save_outputs,
+        stages=asked.stages,
     )
 
 
@@ -183,6 +186,7 @@ def _check_use(asked: Asked, scenario: str, mode: str) -> None:
         ("--sessions", asked.sessions is not None and streams, "queries come one at a time, to one session"),
         ("--max-wait-us", asked.max_wait_us is not None and scenario != "server", "it is for batches in Server"),
         ("--save-outputs", asked.save_outputs and mode == "performance", "it is for accuracy runs"),
+        ("--stages", asked.stages and mode == "accuracy", "they are of the performance run"),
         ("--max-batch", scenario == "single-stream" and (asked.batch or 1) > 1, "queries are of one sample"),
         ("--target-qps", asked.target_qps is not None and mode == "accuracy", "an accuracy run has no load"),
         ("--expected-latency-ms", asked.expected_latency_ms is not None and mode == "accuracy", "it has no load"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from common.errors import TandemError
 from common.files import canonical_json
-from suite import curve, placement
+from suite import curve, placement, stages
 from suite.execute import Outcome, Sought
 from suite.law import complete
 from suite.law.drain import Counted
@@ -37,6 +37,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "accuracy": None if metrics is None else {**metrics, "target": ready.workload.target},
         "attempts": outcome.attempts,
         "peak": None if outcome.sought is None else outcome.sought.record(),
+        "stages": _stages_record(outcome),
         "invalid_because": [one.__dict__ for one in outcome.explanations],
         "verdict": outcome.verdict.record(),
     }
@@ -58,6 +59,7 @@ def _lines(outcome: Outcome) -> list[str]:
         *(f"  {line}" for line in outcome.verdict.lines()[:-1]),
         *_searched(outcome),
         *_curve(outcome),
+        *_stages(outcome),
         *_why(outcome),
         "",
         outcome.verdict.closing,
@@ -135,6 +137,22 @@ def _curve(outcome: Outcome) -> list[str]:
     ]
     folder = outcome.runs[0].folder.parent
     return ["", f"  {heads}", *(f"  {line}" for line in lines), "", f"  curve: {folder}/peak.csv, peak.svg, peak.png"]
+
+
+def _stages_record(outcome: Outcome) -> dict[str, Any] | None:
+    found = stages.read(outcome.runs[0].folder)
+    return None if found is None else found.record()
+
+
+def _stages(outcome: Outcome) -> list[str]:
+    """Returns the stages of a sample as a table, and where their picture is."""
+    if not outcome.ready.plan.stages:
+        return []
+    run = outcome.runs[0]
+    found = stages.read(run.folder)
+    if found is None:
+        return ["", "  stages: no part of the load was followed; the run was too short"]
+    return ["", *(f"  {line}" for line in found.lines()), f"  stages: {run.folder.parent}/stages.svg, stages.png"]
 
 
 def _ms(value: float | None) -> str:

@@ -70,6 +70,7 @@ _flag(
     "tries after an invalid run, as advised (default: 1 where the load was measured)",
 )
 _flag(flags.DEFINE_float, "stall_timeout", 60.0, "seconds without progress after which a run is ended")
+_flag(flags.DEFINE_bool, "stages", False, "say where the time of a sample goes: table, picture, evidence")
 _flag(flags.DEFINE_bool, "save_outputs", False, "keep the raw outputs of an accuracy run beside its log")
 _flag(flags.DEFINE_string, "data_dir", "", "folder of the dataset's files (default: $TANDEM_DATA, else the cache)")
 _flag(flags.DEFINE_string, "cache_dir", "", "data, artifacts, searches (default: $TANDEM_CACHE, else ~/.cache/tandem)")
@@ -126,6 +127,7 @@ def _asked() -> Asked:
         stall_timeout_s=FLAGS.stall_timeout,
         retries=FLAGS.retry,
         save_outputs=FLAGS.save_outputs,
+        stages=FLAGS.stages,
     )
 
 

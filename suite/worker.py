@@ -16,6 +16,7 @@ from common.errors import RunFailed, TandemError, UsageError
 from common.files import write_json
 from scenarios.base import Session
 from scenarios.harness import timeline
+from scenarios.harness.stages import Stages
 from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 from suite import plugins
@@ -27,6 +28,8 @@ from suite.placement import pinned, shares
 from suite.probes import unseen
 from suite.probes.sensitivity import sensitivity
 from suite.resources import peak_memory
+from suite.stages import FILE as STAGES_FILE
+from suite.stages import breakdown
 from suite.subject import Subject
 from suite.variant import Requested, Serving
 
@@ -151,7 +154,8 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     shape = (subject.dataset.total, *subject.workload.output_shape)
     outputs = np.full(shape, np.nan, np.float32) if job["save_outputs"] else None
     sessions = subject.load(serving)
-    sut = _system(job, subject, serving, sessions, channel, outputs)
+    stages = Stages() if job["stages"] else None
+    sut = _system(job, subject, serving, sessions, channel, outputs, stages)
     channel.phase("running", job["expected_samples"])
     with pinned(serving.pin):
         loadgen.run_test(
@@ -167,7 +171,10 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     ended = sut.close(CLOSE_TIMEOUT_S)
     if not ended or sut.completed != sut.issued:
         sut.record_fault("late", f"{sut.issued - sut.completed} of {sut.issued} samples were never completed")
-    Timeline(**sut.timeline()).save(folder / timeline.FILE)
+    seen = Timeline(**sut.timeline())
+    seen.save(folder / timeline.FILE)
+    if stages and not sut.faults:
+        _save_stages(stages, seen, serving, folder)
     if outputs is not None:
         np.save(folder / "outputs.npy", outputs)
     if job["mode"] == "performance" and not sut.faults:
@@ -187,6 +194,12 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
         "version": subject.backend.version(),
         "loadgen_version": loadgen.version(),
     }
+
+
+def _save_stages(stages: Stages, seen: Timeline, serving: Serving, folder: Path) -> None:
+    found = breakdown(stages.record(seen), seen.throughput, serving.sessions, ahead=serving.ahead)
+    if found:
+        write_json(folder / STAGES_FILE, {"schema": SCHEMA, **found.record()})
 
 
 def probe(job: dict[str, Any], channel: Channel) -> Any:
@@ -217,6 +230,7 @@ def _system(
     sessions: list[Session],
     channel: Channel,
     outputs: Any = None,
+    stages: Stages | None = None,
 ) -> SystemUnderTest:
     """Returns the system under test of a LoadGen test, whose progress the parent is told."""
     from scenarios.harness import loadgen
@@ -232,6 +246,7 @@ def _system(
         inline=job["inline"],
         outputs=outputs,
         cores=shares(serving.pin, serving.sessions),
+        stages=stages,
     )
     channel.counts = lambda: (sut.issued, sut.completed, sut.faults[0].detail if sut.faults else None)
     return sut

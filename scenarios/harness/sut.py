@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from reference_models.base import Dataset, Workload
 from scenarios.base import Session
+from scenarios.harness.stages import Laps, Stages, predict_marked
 
 # LoadGen's log buffer of a thread that completed more than this many samples at once can be lost (loadgen issue 1337).
 MAX_BATCH = 1024
@@ -51,7 +52,8 @@ Issue = Callable[[list[int], list[int]], None]
 Query = tuple[list[int], list[int], bool]
 # The number of its first sample, ids, indices.
 Part = tuple[int, list[int], list[int]]
-Begun = Future[NDArray[Any]] | None
+# Outputs that are being computed, and what follows them if they are followed.
+Begun = tuple[Future[NDArray[Any]], Laps | None] | None
 
 
 @dataclass
@@ -86,7 +88,7 @@ class SystemUnderTest:
     pays where sessions do not fill the machine, and delays an answer by up to a batch. `max_wait_ns` is how long a
     batch that is not full may wait for more. `outputs`, if given, receives each sample's raw output by its index.
     `cores`, if given, has for each session the cores that its threads keep to; inline, the thread that issues is for
-    the caller to place.
+    the caller to place. `stages`, if given, follows a part of the load now and then.
     """
 
     def __init__(
@@ -102,12 +104,14 @@ class SystemUnderTest:
         ahead: bool = False,
         outputs: NDArray[Any] | None = None,
         cores: Sequence[Sequence[int]] = (),
+        stages: Stages | None = None,
     ) -> None:
         self._dataset, self._complete = dataset, complete
         self._output_shape, self._encode = workload.output_shape, workload.encode
         self._max_batch, self._max_wait_ns, self._outputs = max_batch, max_wait_ns, outputs
         # Ahead, what is gathered beside a session that answers is a batch, and no more.
         self._part_batches = 1 if ahead else max(1, min(BATCHES_A_PART, MAX_BATCH // max_batch))
+        self._stages = stages
         self._callback_ns, self._callback_samples = array("q"), array("q")
         self._recorders = [Recorder(session) for session in sessions]
         self._waiting: SimpleQueue[Query | None] = SimpleQueue()
@@ -192,7 +196,7 @@ class SystemUnderTest:
         recorder, most, shape = self._recorders[0], self._max_batch, self._output_shape
         batch, predict, encode, complete = self._dataset.batch, recorder.session.predict, self._encode, self._complete
         arrived, faults = self._callback_ns.append, self.faults
-        first, expected = 0, (1, *shape)
+        stages, follow, first, expected = self._stages, self._predict, 0, (1, *shape)
 
         def issue(ids: list[int], indices: list[int]) -> None:
             nonlocal first, expected
@@ -202,8 +206,9 @@ class SystemUnderTest:
                 first += len(ids)
                 return
             payload = None
+            laps = stages.begin() if stages else None
             try:
-                outputs = predict(batch(indices))
+                outputs = follow(recorder.session, indices, laps) if laps else predict(batch(indices))
                 if outputs.shape != expected:
                     expected = (len(ids), *shape)
                     _check_shape(outputs, expected)
@@ -213,6 +218,8 @@ class SystemUnderTest:
                 payload = rows
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a backend raises fails the run
                 self._keep(error)
+            if laps:
+                laps("postprocess")
             try:
                 stamp_ns = perf_counter_ns()
                 complete(ids, payload)
@@ -225,6 +232,9 @@ class SystemUnderTest:
             first += count
             if payload is not None:
                 self._look_at(outputs, indices)
+            if laps and stages:
+                laps("completion")
+                stages.keep(first - count, count, laps)
 
         return issue
 
@@ -279,8 +289,12 @@ class SystemUnderTest:
         """Returns what will be the outputs of a batch, or None after a fault."""
         if self.faults:
             return None
+        laps = self._stages.begin() if self._stages else None
         try:
-            return session.submit(recorder.session.predict, self._dataset.batch(batch[2]))
+            if laps is None:
+                return session.submit(recorder.session.predict, self._dataset.batch(batch[2])), None
+            samples = self._dataset.batch_marked(batch[2], laps)
+            return session.submit(_predict_followed, recorder.session, samples, laps), laps
         except Exception as error:  # noqa: BLE001 - samples that are not there fail the run
             self._keep(error)
             return None
@@ -333,16 +347,18 @@ class SystemUnderTest:
 
     def _answer(self, recorder: Recorder, first: int, ids: list[int], indices: list[int], begun: Begun = None) -> None:
         """Answers a part, with the outputs that were begun if some were, and completes it."""
-        payload, count = None, len(ids)
+        payload, laps, count = None, None, len(ids)
         if not self.faults:
             try:
-                outputs = begun.result() if begun else self._predict(recorder.session, indices)
+                outputs, laps = self._outputs_of(recorder.session, indices) if begun is None else _ended(begun)
                 _check_shape(outputs, (count, *self._output_shape))
                 rows = self._encode(outputs)
                 _check_rows(rows, count)
                 payload = rows
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a backend raises fails the run
                 self._keep(error)
+        if laps:
+            laps("postprocess")
         # Who is told may ask at once how many are completed.
         recorder.completed += count
         # The time is stamped where LoadGen stamps: just before it is told.
@@ -351,19 +367,31 @@ class SystemUnderTest:
         recorder.batches.extend((first, count, stamp_ns))
         if payload is not None:
             self._look_at(outputs, indices)
+        if laps and self._stages:
+            laps("completion")
+            self._stages.keep(first, count, laps)
 
-    def _predict(self, session: Session, indices: list[int]) -> NDArray[Any]:
-        """Returns the outputs of a part, predicted batch by batch; raises BadAnswer where a batch has other rows."""
+    def _outputs_of(self, session: Session, indices: list[int]) -> tuple[NDArray[Any], Laps | None]:
+        """Returns the outputs of a part, predicted batch by batch, and what followed it if it was followed.
+
+        Raises BadAnswer where a batch has other rows.
+        """
+        laps = self._stages.begin() if self._stages else None
         count = len(indices)
         if count <= self._max_batch:
-            return session.predict(self._dataset.batch(indices))
+            return self._predict(session, indices, laps), laps
         found = []
         for start, end in _equal(count, -(-count // self._max_batch)):
-            outputs = session.predict(self._dataset.batch(indices[start:end]))
+            outputs = self._predict(session, indices[start:end], laps)
             _check_shape(outputs, (end - start, *self._output_shape))
             # A session may use the memory of its outputs again.
             found.append(outputs.copy())
-        return np.concatenate(found)
+        return np.concatenate(found), laps
+
+    def _predict(self, session: Session, indices: list[int], laps: Laps | None) -> NDArray[Any]:
+        if laps is None:
+            return session.predict(self._dataset.batch(indices))
+        return predict_marked(session, self._dataset.batch_marked(indices, laps), laps)
 
     def _look_at(self, outputs: NDArray[Any], indices: list[int]) -> None:
         """Keeps outputs where they are wanted, and a fault where they are no numbers.
@@ -383,6 +411,21 @@ class SystemUnderTest:
             return
         traceback.print_exception(error)
         self.record_fault("exception", f"{type(error).__name__}: {error}")
+
+
+def _predict_followed(session: Session, samples: NDArray[np.float32], laps: Laps) -> NDArray[Any]:
+    """Returns the outputs of a batch that waited for its session."""
+    laps.resume()
+    return predict_marked(session, samples, laps)
+
+
+def _ended(begun: tuple[Future[NDArray[Any]], Laps | None]) -> tuple[NDArray[Any], Laps | None]:
+    """Returns what was begun, once it has ended."""
+    future, laps = begun
+    outputs = future.result()
+    if laps:
+        laps.resume()
+    return outputs, laps
 
 
 def _check_shape(outputs: NDArray[Any], expected: tuple[int, ...]) -> None:

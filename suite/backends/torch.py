@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
-from reference_models.base import Model, Workload
+from reference_models.base import Mark, Model, Workload, unmarked
 from suite.export import load_network
 
 if TYPE_CHECKING:
@@ -78,12 +78,16 @@ class TorchSession:
 
     def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
         """Returns the network's outputs, shape (n, *output_shape)."""
+        return self.predict_marked(samples, unmarked)
+
+    def predict_marked(self, samples: NDArray[np.float32], mark: Mark) -> NDArray[Any]:
+        """Returns the same, and marks "copy in", "execute" and "copy out"."""
         if self._network is None:
             raise RuntimeError("predict was called on a closed session")
         _use_threads(self._threads)
         if self._compiled:
             _use_compiler()
-        return _outputs(self._network, self._device, samples)
+        return _outputs(self._network, self._device, samples, mark)
 
     def close(self) -> None:
         """Lets go of the network, which stays with the process for its next session."""
@@ -122,12 +126,30 @@ def _compile(network: "torch.nn.Module", workload: Workload, device: str) -> "to
     return network
 
 
-def _outputs(network: "torch.nn.Module", device: str, samples: NDArray[np.float32]) -> NDArray[Any]:
+def _outputs(
+    network: "torch.nn.Module", device: str, samples: NDArray[np.float32], mark: Mark = unmarked
+) -> NDArray[Any]:
     import torch
 
     with torch.inference_mode():
-        outputs: NDArray[Any] = network(torch.from_numpy(samples).to(device)).cpu().numpy()
+        placed = torch.from_numpy(samples).to(device)
+        _end(mark, device, "copy in")
+        computed = network(placed)
+        _end(mark, device, "execute")
+        outputs: NDArray[Any] = computed.cpu().numpy()
+        _end(mark, device, "copy out")
     return outputs
+
+
+def _end(mark: Mark, device: str, stage: str) -> None:
+    """Marks the end of a stage, once the device has come to it where anybody wants to know."""
+    if mark is unmarked:
+        return
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    mark(stage)
 
 
 def _use_compiler() -> None:

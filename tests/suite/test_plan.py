@@ -41,6 +41,7 @@ ASKED = Asked(
     stall_timeout_s=60.0,
     retries=None,
     save_outputs=False,
+    stages=False,
 )
 
 
@@ -161,6 +162,7 @@ def test_whole_numbers_have_a_range(field: str, flag: str, low: int, high: int) 
         ("--sessions", {"sessions": 2, "scenario": "single-stream"}),
         ("--max-wait-us", {"max_wait_us": 5, "scenario": "offline"}),
         ("--save-outputs", {"save_outputs": True, "mode": "performance"}),
+        ("--stages", {"stages": True, "mode": "accuracy", "retries": None}),
         ("--max-batch", {"batch": 8, "scenario": "single-stream"}),
         ("--target-qps", {"target_qps": 8.0, "mode": "accuracy"}),
         ("--expected-latency-ms", {"expected_latency_ms": 8.0, "mode": "accuracy", "scenario": "single-stream"}),

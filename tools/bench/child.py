@@ -20,6 +20,7 @@ import numpy as np
 
 from scenarios.base import LoadRules, Scenario, Session, test_settings
 from scenarios.harness import loadgen, logs
+from scenarios.harness.stages import Stages
 from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 from suite import plugins
@@ -88,7 +89,9 @@ def _subject(job: dict[str, Any]) -> Subject:
     return subject
 
 
-def _system(subject: Subject, sessions: list[Session], serving: Serving, job: dict[str, Any]) -> SystemUnderTest:
+def _system(
+    subject: Subject, sessions: list[Session], serving: Serving, job: dict[str, Any], stages: Stages | None = None
+) -> SystemUnderTest:
     """Returns the suite's system under test."""
     inline = plugins.load("scenarios", "scenario", job["scenario"]).INLINE
     return SystemUnderTest(
@@ -100,6 +103,7 @@ def _system(subject: Subject, sessions: list[Session], serving: Serving, job: di
         max_wait_ns=serving.max_wait_us * 1000,
         ahead=serving.ahead,
         inline=inline,
+        stages=stages,
     )
 
 
@@ -127,7 +131,7 @@ def _test(
     """Runs one LoadGen test, around the suite's system under test, or around a bare callback without sessions."""
     if sessions is None:
         return Seen(_run(cast(SystemUnderTest, Bare()), subject, job, mode), None)
-    sut = _system(subject, sessions, serving, job)
+    sut = _system(subject, sessions, serving, job, Stages() if job.get("stages") else None)
     result = _run(sut, subject, job, mode)
     sut.close(10)
     return Seen(result, Timeline(**sut.timeline()))
@@ -210,6 +214,30 @@ def single_stream(job: dict[str, Any]) -> Any:
     return {"base": median(taken) / 1000, "suite": result.percentiles_ns[0.5] / 1000}
 
 
+def followed(job: dict[str, Any]) -> Any:
+    """Returns the mean microseconds of a single-stream query without `--stages` and with it.
+
+    Both are of one test: every query is timed, and what following adds is the difference of the medians, as often as a
+    query was followed. Two tests differ by more than that, whatever they do.
+    """
+    subject, serving = _subject(job), Serving(**job["serving"])
+    stages = Stages()
+    sut = _system(subject, subject.load(serving), serving, job, stages)
+    issue = sut.issue
+    taken: tuple[list[int], list[int]] = ([], [])
+
+    def issue_and_time(ids: list[int], indices: list[int]) -> None:
+        before, begun = stages.followed, time.perf_counter_ns()
+        issue(ids, indices)
+        taken[stages.followed > before].append(time.perf_counter_ns() - begun)
+
+    sut.issue = issue_and_time
+    _run(sut, subject, job)
+    base, more = median(taken[False]), median(taken[True])
+    share = len(taken[True]) / (len(taken[True]) + len(taken[False]))
+    return {"base": base / 1000, "suite": (base + share * (more - base)) / 1000}
+
+
 def loaded_test(job: dict[str, Any]) -> Any:
     """Returns what one LoadGen test says of the suite with this serving, or of a bare callback."""
     subject, serving = _subject(job), Serving(**job["serving"])
@@ -273,6 +301,7 @@ def head_to_head(job: dict[str, Any]) -> Any:
 TASKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "offline": offline,
     "single_stream": single_stream,
+    "followed": followed,
     "loaded_test": loaded_test,
     "raw_memory": raw_memory,
     "served": served,

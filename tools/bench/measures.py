@@ -383,6 +383,38 @@ def accuracy_path(bench: Bench) -> Iterator[Row]:
     yield row(name, "performance run", "µs a sample", bench.in_turn(name, measure), Bar(True, 1.05, ""), ratio=True)
 
 
+def stages_cost(bench: Bench) -> Iterator[Row]:
+    """Yields what `--stages` adds to a single-stream query, where a query is shortest, and takes of Offline."""
+    subject = bench.subject(WORKLOADS[0], "onnxruntime")
+    job = {"subject": subject, "serving": Serving(1, 0, 1, 1, "cpu").__dict__, **_stream_load(bench, 50e3)}
+
+    def query(_: bool) -> tuple[float, float]:
+        found = child("followed", **job)
+        return found["base"], found["suite"]
+
+    yield _percent(bench, "stages, SingleStream, fashion-resnet, onnxruntime", "without", "µs a query", query)
+    served = child("served", subject=subject, tune_seconds=0)
+    load = {"subject": subject, "serving": served["serving"], "bare": False}
+    load |= _offline_load(bench, served["samples_per_s"])
+
+    def sample(without_first: bool) -> tuple[float, float]:
+        order = (not without_first, without_first)
+        found = {stages: child("loaded_test", stages=stages, **load)["us_a_sample"] for stages in order}
+        return found[False], found[True]
+
+    yield _percent(bench, "stages, Offline, fashion-resnet, onnxruntime", "without", "µs a sample", sample)
+
+
+def _percent(
+    bench: Bench, name: str, base_name: str, sides: str, measure: Callable[[bool], tuple[float, float]]
+) -> Row:
+    """Returns the row of a cost in percent, of which there may be one."""
+    pairs = bench.in_turn(name, measure)
+    parts = [(base, base + 100 * (suite - base) / base) for base, suite in pairs]
+    found = row(name, base_name, sides, parts, Bar(True, 1.0, "%"), ratio=False)
+    return replace(found, suite=median(suite for _, suite in pairs))
+
+
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "offline": offline_overhead,
     "single-stream": single_stream_overhead,
@@ -393,4 +425,5 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "data-parallel": data_parallel,
     "memory": memory,
     "accuracy": accuracy_path,
+    "stages": stages_cost,
 }
