@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from common.errors import UsageError
 from reference_models.base import Workload
 from scenarios.base import Session
+from scenarios.harness.stages import SESSION, predict_marked
 from suite import artifacts, plugins, recipes
 from suite.export import load_network
 from tests.conformance.loading import INSTALLED, REAL, WORKLOADS, images, model, session
@@ -63,6 +64,17 @@ def test_one_row_of_output_a_sample(name: str, count: int, workload: Workload) -
         outputs = opened.predict(images(workload.name, 64)[:count])
     assert outputs.shape == (count, *workload.output_shape)
     assert np.isfinite(outputs).all()
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_what_is_followed_stage_by_stage_is_answered_alike(name: str, workload: Workload) -> None:
+    told: list[str] = []
+    samples = images(workload.name, 8)
+    with session(name, workload) as opened:
+        expected = opened.predict(samples)
+        found = predict_marked(opened, samples, told.append)
+    assert np.array_equal(found, expected)
+    assert "execute" in told and set(told) <= set(SESSION)
 
 
 @pytest.mark.parametrize("name", INSTALLED)

@@ -86,11 +86,18 @@ class Rig:
     """A system under test with recording on one side and sessions on the other."""
 
     def __init__(
-        self, *sessions: TenTimes, max_batch: int = 64, task: Any = Task, complete: Any = None, **more: Any
+        self,
+        *sessions: TenTimes,
+        max_batch: int = 64,
+        task: Any = Task,
+        samples: Any = None,
+        complete: Any = None,
+        **more: Any,
     ) -> None:
         self.sessions, self.done, self.issued = sessions, Recording(), list[int]()
         complete = complete or self.done
-        self.sut = SystemUnderTest(task, Samples(), sessions, complete, max_batch=max_batch, **more)  # type: ignore[arg-type]
+        samples = samples or Samples()
+        self.sut = SystemUnderTest(task, samples, sessions, complete, max_batch=max_batch, **more)  # type: ignore[arg-type]
 
     def issue(self, indices: list[int]) -> None:
         """Issues one query of these samples."""
@@ -323,8 +330,7 @@ def test_the_next_batch_is_gathered_while_a_session_answers() -> None:
             gathered.release()
             return super().batch(indices)
 
-    rig = Rig(TenTimes(waits_for(gate)), max_batch=2, ahead=True)
-    rig.sut._dataset = Watched()  # type: ignore[assignment]
+    rig = Rig(TenTimes(waits_for(gate)), max_batch=2, ahead=True, samples=Watched())
     rig.issue([1, 2, 3, 4])
     assert all(gathered.acquire(timeout=30) for _ in range(2))
     assert rig.done.ids == []
