@@ -70,6 +70,7 @@ def execute(plan: Plan) -> Outcome:
     if plan.mode == PEAK:
         ready, performance, explanations, sought = _peak(ready)
         runs.append(performance)
+        _keep_curve(ready, sought, performance)
     elif "performance" in plan.modes:
         ready, performance, explanations = _performance(ready)
         runs.append(performance)
@@ -81,8 +82,6 @@ def execute(plan: Plan) -> Outcome:
     attempts, figures = _attempts(ready)
     verdict = _judge(ready, runs, figures)
     _keep(verdict, runs[0].folder.parent / "verdict.json")
-    if sought:
-        _keep_curve(ready, sought, runs[0])
     return Outcome(ready, tuple(runs), verdict, explanations, attempts, figures, sought)
 
 

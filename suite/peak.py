@@ -13,6 +13,7 @@ START_SHARE = 0.8
 STEP = 1.25
 # The bracket is narrow enough where its ends are this near.
 PRECISION = 1.02
+# Those for the curve come on top.
 MOST_PROBES = 24
 # Of Offline's throughput: where less is not held either, the latency of a batch is too much, and not the load.
 LEAST_SHARE = 0.02

@@ -47,6 +47,11 @@ def cores_of(pin: str) -> tuple[int, ...]:
     return tuple(sorted({core for low, high in _spans(pin) for core in range(low, high + 1)}))
 
 
+def usable() -> tuple[int, ...]:
+    """Returns the cores on which threads can be pinned here."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_setaffinity") else ()
+
+
 def listed(cores: Iterable[int]) -> str:
     """Returns cores as the kernel lists them, as in 0-3,8."""
     spans: list[list[int]] = []

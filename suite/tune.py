@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from suite import search
+from suite.placement import AUTO, usable
 from suite.probes import speed
 from suite.search import Terms, loaded
 from suite.subject import Subject
@@ -84,6 +85,8 @@ def _variations(best: Serving, requested: Requested, terms: Terms) -> Iterator[S
     """Yields what the search does not try, of the serving that it found best."""
     if terms.scenario == "offline":
         yield replace(best, ahead=True)
+    if requested.pin == AUTO and len(usable()) > 1:
+        yield replace(best, pin=usable())
     if terms.scenario == "server" and requested.max_wait_us is None:
         for wait_us in WAITS_US:
             yield replace(best, max_wait_us=wait_us)

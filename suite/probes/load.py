@@ -34,12 +34,13 @@ PATIENCE, PATIENCE_S = 3.0, 10.0
 class Look:
     """What can be seen of a test under way: queries that arrived and were completed, those late, latencies in ns.
 
-    Late are those completed after the limit, and those that have been open for longer. `latencies_ns` are in order of
-    arrival.
+    Late are those completed after the limit, overdue those that have been open for longer. `latencies_ns` are in order
+    of arrival.
     """
 
     arrived: int
     late: int
+    overdue: int
     latencies_ns: NDArray[np.int64]
 
     @property
@@ -65,11 +66,15 @@ def look(seen: Mapping[str, NDArray[np.int64]], now_ns: int, limit_ns: float) ->
     completion_ns[np.repeat(first, count) + offsets] = np.repeat(seen["batch_ns"], count)
     done = completion_ns >= 0
     taken = np.where(done, completion_ns, now_ns) - arrival_ns
-    return Look(len(arrival_ns), int(np.count_nonzero(taken > limit_ns)), taken[done])
+    over = taken > limit_ns
+    return Look(len(arrival_ns), int(np.count_nonzero(over & done)), int(np.count_nonzero(over & ~done)), taken[done])
 
 
 def decision(seen: Look, elapsed_s: float, qps: float, queries: int, limit_ns: float, percentile: float) -> str | None:
-    """Returns "hopeless" or "certain" where it is plain what comes of a test of so many queries, else None."""
+    """Returns "hopeless" or "certain" where it is plain what comes of a test of so many queries, else None.
+
+    Overdue queries make nothing hopeless: where none is completed any more the backend hangs, and the watchdog decides.
+    """
     if not early_stopping.met(queries, min(seen.late, queries), percentile):
         return "hopeless"
     expected = qps * elapsed_s
@@ -79,7 +84,7 @@ def decision(seen: Look, elapsed_s: float, qps: float, queries: int, limit_ns: f
         and seen.arrived >= expected - 4 * sqrt(expected)
         and seen.tail_ns() < TAIL_SHARE * limit_ns
     )
-    return "certain" if steady and early_stopping.met(seen.completed, seen.late, percentile) else None
+    return "certain" if steady and early_stopping.met(seen.completed, seen.late + seen.overdue, percentile) else None
 
 
 def run(
@@ -117,7 +122,7 @@ def run(
             raise RunFailed(f"A probe of {qps:g} queries/s did not end within {bound_s:.0f} s.")
         decided = _decided(sut, qps, queries, limit_ns, percentile)
     found = look(sut.timeline(), time.perf_counter_ns(), limit_ns)
-    held, late = decided == "certain", found.late
+    held, late = decided == "certain", found.late + found.overdue
     if not test.is_alive():
         result = logs.read(folder)
         decided, held = "LoadGen", result.validity == "VALID" and not result.error_count

@@ -90,10 +90,10 @@ def timeline(arrivals_ms: list[float], batches: list[tuple[int, int, float]]) ->
 def test_a_look_counts_what_is_late_and_what_is_open_for_too_long() -> None:
     # Sample 1 took 20 ms, sample 2 is open for 25 and sample 4 for 5; the second worker was first to be done.
     seen = load.look(timeline([0, 0, 0, 10, 20], [(3, 1, 11.0), (0, 1, 10.0), (1, 1, 20.0)]), 25_000_000, 15e6)
-    assert (seen.arrived, seen.completed, seen.late) == (5, 3, 2)
+    assert (seen.arrived, seen.completed, seen.late, seen.overdue) == (5, 3, 1, 1)
     assert seen.latencies_ns.tolist() == [10_000_000, 20_000_000, 1_000_000]
     nothing = load.look(timeline([0, 20], []), 25_000_000, 15e6)
-    assert (nothing.completed, nothing.late, nothing.percentile_ms(99)) == (0, 1, None)
+    assert (nothing.completed, nothing.overdue, nothing.percentile_ms(99)) == (0, 1, None)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_probe_ends_when_it_is_plain_what_comes_of_it(
     late: int, completed: int, elapsed_s: float, tail_ms: float, decided: str | None
 ) -> None:
     assert early_stopping.met(5000, 33, 0.99) and not early_stopping.met(5000, 34, 0.99)
-    seen = load.Look(completed, late, np.full(completed, round(tail_ms * 1e6), np.int64))
+    seen = load.Look(completed, late, 0, np.full(completed, round(tail_ms * 1e6), np.int64))
     assert load.decision(seen, elapsed_s, 1000.0, 5000, LIMIT_MS * 1e6, 0.99) == decided
 
 
@@ -191,6 +191,15 @@ def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> Non
     words = ("--backend=tests.zoo.raises_on_nth_batch", *SERVER, "--max-batch=8", "--sessions=1", "--threads=1")
     ended = start(*words, f"--results-dir={tmp_path}").end(120)
     assert ended.code == 3, ended.stderr
+    assert records(tmp_path) == []
+
+
+def test_a_backend_that_hangs_in_a_probe_is_no_load_too_high(tmp_path: Path) -> None:
+    words = ("--backend=tests.zoo.hangs", "--backend-options=n=30,when=loadgen", *SERVER)
+    layout = ("--max-batch=8", "--sessions=1", "--threads=1", "--stall-timeout=3")
+    ended = start(*words, *layout, f"--results-dir={tmp_path}").end(120)
+    assert ended.code == 3, ended.stderr
+    assert "made no progress for 3" in ended.sentence
     assert records(tmp_path) == []
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from suite import search, tune
+from suite.placement import usable
 from suite.search import Terms
 from suite.variant import Requested, Serving
 from tests.suite.commands import only_record, records, start
@@ -74,9 +75,20 @@ def test_server_races_waits_by_their_latency(data_root: Path) -> None:
     assert serving == replace(serving, batch=16, sessions=1, threads=1)
 
 
+@pytest.mark.skipif(len(usable()) < 2, reason="threads can be pinned to a choice of cores only where there are two")
+@pytest.mark.parametrize(("pin", "raced"), [("auto", {(), usable()}), ("off", {()}), ("0", {(0,)})])
+def test_sessions_that_keep_to_their_cores_race_where_pinning_is_auto(
+    pin: str, raced: set[tuple[int, ...]], data_root: Path
+) -> None:
+    simulated = subject("simulated", data_root, per_batch_us="500", per_sample_us="50")
+    requested = Requested(sessions=1, threads=1, batch=16, max_wait_us=0, pin=pin)
+    _, probes, _ = tune.tune(simulated, requested, SERVER, 1)
+    assert {tuple(one["serving"]["pin"]) for one in probes} == raced
+
+
 def test_what_is_requested_is_not_tuned(data_root: Path) -> None:
     simulated = subject("simulated", data_root, per_batch_us="500", per_sample_us="50")
-    serving, _, _ = tune.tune(simulated, Requested(16, 300, 2, 1, "cpu"), SERVER, 2)
+    serving, _, _ = tune.tune(simulated, Requested(16, 300, 2, 1, "cpu", pin="off"), SERVER, 2)
     assert serving == Serving(16, 300, 2, 1, "cpu")
 
 

@@ -264,12 +264,13 @@ def raw_memory(job: dict[str, Any]) -> Any:
 
 
 def served(job: dict[str, Any]) -> Any:
-    """Returns the serving that the suite would use for Offline, tuned where seconds are given, and its samples/s."""
+    """Returns the serving that the suite would use, tuned where seconds are given, and its samples/s."""
     subject = _subject(job)
+    terms = Terms(job.get("scenario", "offline"), 1, job.get("limit_ms"), None, inline=False)
     if job["tune_seconds"]:
-        serving, _, _ = tune(subject, Requested(), OFFLINE, job["tune_seconds"])
+        serving, _, _ = tune(subject, Requested(), terms, job["tune_seconds"])
     else:
-        serving, _ = resolve(subject, Requested(), OFFLINE)
+        serving, _ = resolve(subject, Requested(), terms)
     sessions = subject.load(serving)
     return {"serving": serving.__dict__, "samples_per_s": speed.throughput(subject, sessions, serving, 0.7)}
 

@@ -33,10 +33,13 @@ LEAST_SEARCHES = 6
 
 # What takes 10 ms and more a sample, for the bar on slow models: so many convolutions of random weights.
 LARGE_LAYERS = 14
-# Null: queries a second of the first trial, the step of the up-and-down method, and trials that find the level.
+# The step of the up-and-down method, and trials that find the level.
+LOAD_STEP = 1.07
+SETTLING = 6
+# The first trial: null, queries a second; and a model, of its Offline throughput.
 NULL_START = {False: 120_000.0, True: 300_000.0}
-NULL_STEP = 1.07
-NULL_SETTLING = 6
+SERVER_START = 0.7
+SERVER_LIMIT_MS = 15.0
 NULL_LIMIT_MS = 5.0
 # Plain, a session that answers at once is asked for every query; waiting a moment for more spares most of that.
 NULL_SERVING = {False: Serving(256, 100, 1, 1, "cpu"), True: Serving(256, 0, 1, 1, "cpu")}
@@ -252,35 +255,53 @@ def _peak(bench: Bench, workload: str) -> dict[str, Any]:
 
 
 def null_server(bench: Bench) -> Iterator[Row]:
-    """Yields the highest load held of a session that does nothing over that of a callback, plain and coalesced.
-
-    By the up-and-down method (Dixon and Mood, JASA 1948): a load that was held is followed by a higher one, one that
-    was not by a lower one, so that the loads swing about the one that is held half of the time. The pairs are the
-    trials of both sides, in turn.
-    """
+    """Yields the highest load held of a session that does nothing over that of a callback, plain and coalesced."""
     for coalesce in (False, True):
         name = f"null Server, {'coalesced' if coalesce else 'plain'}"
         serving = NULL_SERVING[coalesce]
         job: dict[str, Any] = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": serving.__dict__}
-        job |= {"scenario": "server", "seconds": bench.seconds, "limit_ms": NULL_LIMIT_MS, "coalesce": coalesce}
-        loads = dict.fromkeys((True, False), NULL_START[coalesce])
-
-        def trial(bare: bool, job: dict[str, Any] = job, loads: dict[bool, float] = loads) -> float:
-            load = loads[bare]
-            held = child("loaded_test", bare=bare, hint=load, **job)["valid"]
-            loads[bare] = load * NULL_STEP if held else load / NULL_STEP
-            return load
-
-        def measure(bare_first: bool, trial: Callable[[bool], float] = trial) -> tuple[float, float]:
-            found = {bare: trial(bare) for bare in (bare_first, not bare_first)}
-            return found[True], found[False]
-
-        say(f"{name}: finding the level")
-        for _ in range(NULL_SETTLING):
-            measure(True)
-        pairs = bench.in_turn(name, measure)
+        job |= {"limit_ms": NULL_LIMIT_MS, "coalesce": coalesce}
+        sides = {bare: {**job, "bare": bare} for bare in (True, False)}
+        pairs = _loads_held(bench, name, sides, NULL_START[coalesce])
         why = f"served in batches of up to {serving.batch}, which wait {serving.max_wait_us} µs for more"
         yield row(name, "bare callback", "queries/s", pairs, Bar(False, 0.8, ""), ratio=True, why=why)
+
+
+def coalescing(bench: Bench) -> Iterator[Row]:
+    """Yields the highest load held with queries that are due coming in one call over that with each in its own."""
+    for workload in WORKLOADS:
+        name = f"coalesced Server, {workload}, onnxruntime"
+        subject = bench.subject(workload, "onnxruntime")
+        found = child("served", subject=subject, tune_seconds=0, scenario="server", limit_ms=SERVER_LIMIT_MS)
+        job: dict[str, Any] = {"subject": subject, "serving": found["serving"], "bare": False}
+        sides = {plain: {**job, "coalesce": not plain} for plain in (True, False)}
+        pairs = _loads_held(bench, name, sides, SERVER_START * found["samples_per_s"])
+        yield row(name, "plain", "queries/s", pairs, Bar(False, 1.0, ""), ratio=True)
+
+
+def _loads_held(bench: Bench, name: str, sides: dict[bool, dict[str, Any]], start: float) -> list[tuple[float, float]]:
+    """Returns pairs of loads about those that each side, the base (True) and the other, holds half of the time.
+
+    By the up-and-down method (Dixon and Mood, JASA 1948): a load that was held is followed by a higher one, one that
+    was not by a lower one. The pairs are the trials of both sides, in turn.
+    """
+    loads = dict.fromkeys(sides, start)
+
+    def trial(side: bool) -> float:
+        load = loads[side]
+        job = {"scenario": "server", "seconds": bench.seconds, **sides[side]}
+        held = child("loaded_test", hint=load, **job)["valid"]
+        loads[side] = load * LOAD_STEP if held else load / LOAD_STEP
+        return load
+
+    def measure(base_first: bool) -> tuple[float, float]:
+        found = {side: trial(side) for side in (base_first, not base_first)}
+        return found[True], found[False]
+
+    say(f"{name}: finding the level")
+    for _ in range(SETTLING):
+        measure(True)
+    return bench.in_turn(name, measure)
 
 
 def data_parallel(bench: Bench) -> Iterator[Row]:
@@ -422,6 +443,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "null-offline": null_offline,
     "null-single-stream": null_single_stream,
     "null-server": null_server,
+    "coalesce": coalescing,
     "data-parallel": data_parallel,
     "memory": memory,
     "accuracy": accuracy_path,
