@@ -229,12 +229,12 @@ class SystemUnderTest:
             self._callback_samples.append(count)
             recorder.completed += count
             recorder.batches.extend((first, count, stamp_ns))
-            first += count
             if payload is not None:
                 self._look_at(outputs, indices)
             if laps and stages:
                 laps("completion")
-                stages.keep(first - count, count, laps)
+                stages.keep(first, count, laps)
+            first += count
 
         return issue
 
@@ -398,11 +398,14 @@ class SystemUnderTest:
 
         It comes after the answer: the time that it takes is not the system's, and the run is failed all the same.
         """
-        # Counting takes half the time of asking for all.
-        if np.count_nonzero(np.isfinite(outputs)) != outputs.size:
-            self.record_fault("not-finite", f"the backend answered NaN or infinity in a batch of {len(indices)}")
-        if self._outputs is not None:
-            self._outputs[indices] = outputs
+        try:
+            # Counting takes half the time of asking for all.
+            if np.count_nonzero(np.isfinite(outputs)) != outputs.size:
+                self.record_fault("not-finite", f"the backend answered NaN or infinity in a batch of {len(indices)}")
+            if self._outputs is not None:
+                self._outputs[indices] = outputs
+        except Exception as error:  # noqa: BLE001 - nothing may leave a callback, and no worker ends of what it is given
+            self._keep(error)
 
     def _keep(self, error: BaseException) -> None:
         """Keeps what a backend raised as a fault; where it was raised is for the log."""

@@ -444,6 +444,20 @@ def test_an_encoding_that_loses_a_row_is_a_fault(inline: bool) -> None:
     assert "encoded 2 answers of 3 samples" in rig.sut.faults[0].detail
 
 
+@pytest.mark.parametrize("way", [{}, {"inline": True}, {"ahead": True}], ids=str)
+def test_outputs_that_are_no_numbers_at_all_are_a_fault_and_end_no_worker(way: dict[str, bool]) -> None:
+    class Anything(Task):
+        @staticmethod
+        def encode(outputs: NDArray[Any]) -> NDArray[np.int64]:
+            return np.zeros(len(outputs), np.int64)
+
+    rig = Rig(TenTimes(lambda batch: batch.astype(str)), task=Anything, **way)
+    rig.issue([1, 2, 3])
+    rig.issue([4])
+    rig.check(answered=False)
+    assert "TypeError" in rig.sut.faults[0].detail
+
+
 def test_what_fails_while_loadgen_is_told_is_a_fault_and_not_an_exception_of_loadgens() -> None:
     def refuse(ids: list[int], payload: NDArray[Any] | None) -> None:
         raise ValueError("no such id")
