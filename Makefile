@@ -15,7 +15,8 @@ run: data
 	@$(BIN)/python -m suite.run --scenario offline --mode submission
 
 test: lint data
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m side_by_side -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m 'not side_by_side'
 
 lint: setup-dev
 	@$(BIN)/ruff check .

@@ -20,6 +20,8 @@ from suite import artifacts, plugins, recipes
 from suite.export import load_network
 from tests.conformance.loading import INSTALLED, REAL, WORKLOADS, images, model, session
 
+pytestmark = pytest.mark.side_by_side
+
 BUSY_S = 0.8
 
 

@@ -7,6 +7,8 @@ from reference_models.base import Dataset, Workload
 from suite import plugins
 from tests.conformance.loading import WORKLOADS, data_folder
 
+pytestmark = pytest.mark.side_by_side
+
 
 @pytest.fixture(params=WORKLOADS)
 def workload(request: pytest.FixtureRequest) -> Workload:

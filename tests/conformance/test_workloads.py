@@ -12,6 +12,8 @@ from suite import artifacts, plugins
 from suite.export import load_network
 from tests.conformance.loading import REAL, WORKLOADS, data_folder, images, session
 
+pytestmark = pytest.mark.side_by_side
+
 
 @pytest.fixture(params=WORKLOADS)
 def workload(request: pytest.FixtureRequest) -> Workload:

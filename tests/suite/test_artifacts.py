@@ -15,6 +15,8 @@ from common.files import sha256_file
 from reference_models.base import Workload
 from suite import artifacts, plugins
 
+pytestmark = pytest.mark.side_by_side
+
 WORKLOAD = plugins.workload("fashion-resnet")
 
 

@@ -13,6 +13,8 @@ from common.errors import TandemError
 from suite import artifacts, export, plugins
 from tests.conformance.loading import images
 
+pytestmark = pytest.mark.side_by_side
+
 WORKLOAD = plugins.workload("fashion-resnet")
 
 

@@ -57,10 +57,10 @@ def test_offline_takes_the_fastest_of_all_layouts_and_batches(
 
 def test_server_leaves_room_within_its_limit(simulated: Subject) -> None:
     serving, tried = resolve(simulated, Requested(sessions=1), SERVER)
-    # A batch takes 2 ms and 20 µs a sample, and may take a fifth of 15 ms.
+    # A batch takes 2 ms and 20 µs a sample, and may take a fifth of 15 ms, or a quarter more than the quickest.
     assert serving.batch in (16, 32)
     chosen = next(one for one in tried if one["serving"] == serving.__dict__)
-    assert chosen["batch_ms"] <= 3 or chosen == min(tried, key=lambda one: one["batch_ms"])
+    assert chosen["batch_ms"] <= max(3, 1.25 * min(one["batch_ms"] for one in tried))
 
 
 def test_server_takes_the_fastest_of_the_quickest_where_nothing_fits(data_root: Path) -> None:

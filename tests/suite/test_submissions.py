@@ -11,8 +11,8 @@ from tests.suite.commands import start
 @pytest.mark.parametrize(
     ("scenario", "backend", "workload"),
     [
-        ("single-stream", "torch", "fashion-mobilenet"),
-        ("multi-stream", "onnxruntime", "fashion-resnet"),
+        ("single-stream", "onnxruntime", "fashion-mobilenet"),
+        ("multi-stream", "torch", "fashion-resnet"),
         ("server", "onnxruntime", "fashion-mobilenet"),
         ("offline", "torch", "fashion-resnet"),
     ],
@@ -26,10 +26,9 @@ def test_a_submission_counts(scenario: str, backend: str, workload: str) -> None
     assert (record["workload"]["name"], record["scenario"], record["backend"]["name"]) == (workload, scenario, backend)
 
 
-@pytest.mark.parametrize("scenario", ["single-stream", "multi-stream"])
-def test_a_latency_of_more_digits_than_loadgen_writes_is_no_fault(scenario: str, tmp_path: object) -> None:
+def test_a_latency_of_more_digits_than_loadgen_writes_is_no_fault(tmp_path: object) -> None:
     words = ("--backend=simulated", "--backend-options=per_batch_us=1000,per_sample_us=50", "--threads=1")
-    load = ("--expected-latency-ms=1.2345678", "--mode=performance", f"--scenario={scenario}", "--json")
+    load = ("--expected-latency-ms=1.2345678", "--mode=performance", "--scenario=multi-stream", "--json")
     ended = start(*words, *load, f"--results-dir={tmp_path}").end(90)
     assert ended.code == 0, ended.stdout + ended.stderr
     assert {check["name"]: check["passed"] for check in json.loads(ended.stdout)["verdict"]["checks"]}["settings"]

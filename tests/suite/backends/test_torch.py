@@ -15,6 +15,8 @@ from suite import plugins
 from suite.backends import torch as backend
 from tests.conformance.loading import images, model, session
 
+pytestmark = pytest.mark.side_by_side
+
 WORKLOAD = plugins.workload("fashion-resnet")
 
 
