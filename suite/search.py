@@ -70,12 +70,18 @@ def resolve(
     batches: Sequence[int] = BATCHES,
     deadline: float = math.inf,
 ) -> tuple[Serving, list[dict[str, Any]]]:
-    """Returns the serving, with every `auto` decided, and the probes that decided it: none begun after the deadline."""
+    """Returns the serving, with every `auto` decided, and the probes that decided it.
+
+    Each layout has an equal share of the time until the deadline, and is asked once at least.
+    """
+    started = time.perf_counter()
     device = subject.device(requested.device)
     batches = _batches(requested, terms, batches)
     pin = cores_of(requested.pin)
     tried: list[dict[str, Any]] = []
-    for sessions, threads in _layouts(requested, terms):
+    layouts = _layouts(requested, terms)
+    for number, (sessions, threads) in enumerate(layouts, 1):
+        until = started + (deadline - started) * number / len(layouts)
         wait_us = requested.max_wait_us or 0
         layout = Serving(batches[0], wait_us, sessions, threads, device, pin=pin, end_to_end=requested.end_to_end)
         with loaded(subject, layout) as ready:
@@ -85,10 +91,8 @@ def resolve(
                 rate, batch_s = _probe(subject, ready, layout, terms)
                 serving = asdict(layout)
                 tried.append({"serving": serving, "samples_per_s": rate, "batch_ms": batch_s * 1000})
-                if batch_s > LONGEST_BATCH_S or time.perf_counter() > deadline:
+                if batch_s > LONGEST_BATCH_S or time.perf_counter() > until:
                     break
-        if time.perf_counter() > deadline:
-            break
     return Serving(**_best(tried, terms)["serving"]), tried
 
 

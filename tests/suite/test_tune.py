@@ -67,6 +67,13 @@ def test_offline_also_races_gathering_ahead(data_root: Path) -> None:
     assert tuned["asked_s"] == 3
 
 
+def test_no_layout_is_left_out_for_want_of_time(data_root: Path) -> None:
+    slow = subject("simulated", data_root, per_batch_us="100000", per_sample_us="0")
+    _, probes, _ = tune.tune(slow, Requested(), OFFLINE, 1)
+    asked = {(one["serving"]["sessions"], one["serving"]["threads"]) for one in probes}
+    assert asked == set(search._layouts(Requested(), OFFLINE))
+
+
 def test_server_races_waits_by_their_latency(data_root: Path) -> None:
     simulated = subject("simulated", data_root, per_batch_us="500", per_sample_us="50")
     serving, probes, _ = tune.tune(simulated, Requested(sessions=1, threads=1, batch=16), SERVER, 3)

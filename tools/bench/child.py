@@ -186,6 +186,39 @@ def offline(job: dict[str, Any]) -> Any:
     )
 
 
+def offline_parts(job: dict[str, Any]) -> Any:
+    """Returns µs a sample of the raw loop and of the suite in Offline, of one test in which they take turns.
+
+    After each part that a worker has answered it answers as many random samples in the same batches by itself. What
+    comes before the first part, LoadGen's lists above all, is not in it; nor are the last parts, when a worker may have
+    nothing left to do.
+    """
+    subject, serving = _subject(job), Serving(**job["serving"])
+    sessions = subject.load(serving)
+    sut = _system(subject, sessions, serving, job)
+    answer, batch = sut._answer, serving.batch
+    draws = list(np.random.default_rng().integers(0, subject.dataset.total, (256, batch)))
+    ended: dict[int, int] = {}
+    turns: list[tuple[int, int, int]] = []
+
+    def in_turn(recorder: Any, first: int, ids: list[int], indices: list[int], begun: Any = None) -> None:
+        thread, count = threading.get_ident(), len(ids)
+        entered = time.perf_counter_ns()
+        answer(recorder, first, ids, indices, begun)
+        answered = time.perf_counter_ns()
+        for number, start in enumerate(range(0, count, batch)):
+            _answer_raw(subject, recorder.session, draws[(len(turns) + number) % 256][: count - start])
+        now = time.perf_counter_ns()
+        turns.append((count, answered - ended.get(thread, entered), now - answered))
+        ended[thread] = now
+
+    sut._answer = in_turn  # type: ignore[method-assign]
+    _run(sut, subject, job)
+    sut.close(10)
+    whole = sum(count for count, _, _ in turns) * len(sessions) * 1000
+    return {"base": sum(raw for *_, raw in turns) / whole, "suite": sum(suite for _, suite, _ in turns) / whole}
+
+
 def single_stream(job: dict[str, Any]) -> Any:
     """Returns the median microseconds of a raw turn and of a single-stream query.
 
@@ -301,6 +334,7 @@ def head_to_head(job: dict[str, Any]) -> Any:
 
 TASKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "offline": offline,
+    "offline_parts": offline_parts,
     "single_stream": single_stream,
     "followed": followed,
     "loaded_test": loaded_test,

@@ -136,6 +136,28 @@ def offline_overhead(bench: Bench) -> Iterator[Row]:
             )
 
 
+def offline_parts(bench: Bench) -> Iterator[Row]:
+    """Yields the same without what LoadGen does before its first sample, the suite and the raw loop part by part.
+
+    A machine that others use changes its speed from second to second by more than is to be measured.
+    """
+    for workload in WORKLOADS:
+        for backend in BACKENDS:
+            subject = bench.subject(workload, backend)
+            found = child("served", subject=subject, tune_seconds=0)
+            job = {"subject": subject, "serving": found["serving"], **_offline_load(bench, found["samples_per_s"] / 2)}
+            name = f"Offline overhead part by part, {workload}, {backend}"
+
+            def measure(_: bool, job: dict[str, Any] = job) -> tuple[float, float]:
+                seen = child("offline_parts", **job)
+                return seen["base"], seen["suite"]
+
+            pairs = bench.in_turn(name, measure)
+            ratio = median(raw / suite for raw, suite in pairs)
+            why = f"{ratio:.3f} of the raw loop's speed, {_shown(found['serving'])}"
+            yield row(name, "raw loop", "µs a sample", pairs, Bar(True, 1.0, "µs"), ratio=False, why=why)
+
+
 def _offline_load(bench: Bench, samples_per_s: float) -> dict[str, Any]:
     """Returns the job of an Offline test that takes about `bench.seconds`: LoadGen sends 1.1 times what it expects."""
     return {"scenario": "offline", "seconds": bench.seconds, "hint": samples_per_s / 1.1}
@@ -438,6 +460,7 @@ def _percent(
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "offline": offline_overhead,
+    "offline-parts": offline_parts,
     "single-stream": single_stream_overhead,
     "server": server_efficiency,
     "null-offline": null_offline,
