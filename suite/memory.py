@@ -12,7 +12,7 @@ PER_GENERATED_SAMPLE: Final = 48
 PER_ISSUED_QUERY: Final = 48
 PER_ISSUED_SAMPLE: Final = 12
 # Where one query holds all samples: their ids and indices exist as Python lists at once.
-PER_LISTED_SAMPLE: Final = 142
+PER_LISTED_SAMPLE: Final = 132
 
 # Of samples or queries a second, or milliseconds a query: LoadGen overflows without a word far beyond.
 LEAST_HINT: Final = 1e-6

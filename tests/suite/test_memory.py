@@ -41,7 +41,7 @@ def test_the_prediction_grows_with_all_that_is_kept() -> None:
     # Of 500 more queries that are issued, with their samples.
     assert memory.predicted_bytes(Generated(1000, 8000, 8000)) - base == 500 * 48 + 4000 * 12
     assert memory.predicted_bytes(Generated(1, 8000, 8000)) - memory.predicted_bytes(Generated(1, 4000, 4000)) == (
-        4000 * (48 + 142)
+        4000 * (48 + 132)
     )
 
 
