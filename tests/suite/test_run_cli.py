@@ -12,8 +12,6 @@ import pytest
 from suite import plugins
 from tests.suite.commands import FIXED, ROOT, Command, Ended, cache, faulty_run, only_record, start
 
-pytestmark = pytest.mark.side_by_side
-
 NULL = ("--backend=null", *FIXED["offline"], "--target-qps=20000", "--mode=performance")
 
 
