@@ -1,4 +1,7 @@
-"""Submissions with default flags, from the command to the verdict: each scenario, backend and workload in one."""
+"""Submissions with default flags, from the command to the verdict: the streams, and each backend and workload.
+
+Offline and Server are submitted for tests/suite/test_mutations.py, which asserts that they count.
+"""
 
 import json
 
@@ -13,8 +16,6 @@ from tests.suite.commands import start
     [
         ("single-stream", "onnxruntime", "fashion-mobilenet"),
         ("multi-stream", "torch", "fashion-resnet"),
-        ("server", "onnxruntime", "fashion-mobilenet"),
-        ("offline", "torch", "fashion-resnet"),
     ],
 )
 def test_a_submission_counts(scenario: str, backend: str, workload: str) -> None:
