@@ -61,6 +61,7 @@ def test_an_invalid_run_says_which_rule_the_line_and_what_to_change_and_is_tried
     assert "attempts    2\n" in twice.stdout
 
 
+@pytest.mark.side_by_side
 def test_a_retry_is_bounded(tmp_path: Path) -> None:
     """A batch takes longer than the limit, at any load."""
     told = start(*faulty_run(tmp_path, "server", "--retry=1"), fault="dawdles").end(120)
@@ -69,6 +70,7 @@ def test_a_retry_is_bounded(tmp_path: Path) -> None:
     assert "invalid because of its latency limit: " in told.stdout
 
 
+@pytest.mark.side_by_side
 def test_how_the_best_compares_with_the_median_is_told(tmp_path: Path) -> None:
     load = ("--scenario=single-stream", "--mode=performance", "--max-batch=1", "--expected-latency-ms=0.1", "--json")
     words = (f"--results-dir={tmp_path}", "--backend=simulated", "--threads=1", QUICK)
@@ -81,6 +83,7 @@ def test_how_the_best_compares_with_the_median_is_told(tmp_path: Path) -> None:
     assert best <= middle and ratio == pytest.approx(best / middle, abs=0.01)
 
 
+@pytest.mark.side_by_side
 def test_a_backend_of_no_model_passes_alone_and_is_told_that_it_can_never_count(tmp_path: Path) -> None:
     words = ("--backend=null", "--max-batch=1", "--threads=1", f"--results-dir={tmp_path}")
     told = start(*words, "--scenario=single-stream", "--mode=performance").end(120)
@@ -88,6 +91,7 @@ def test_a_backend_of_no_model_passes_alone_and_is_told_that_it_can_never_count(
     assert "\ncan never count: " in told.stdout
 
 
+@pytest.mark.side_by_side
 def test_a_submission_of_a_backend_of_no_model_is_refused_by_name_and_by_its_accuracy(tmp_path: Path) -> None:
     told = ended(tmp_path, "--scenario=offline", QUICK, "--json")
     assert told.code == 1
@@ -96,6 +100,7 @@ def test_a_submission_of_a_backend_of_no_model_is_refused_by_name_and_by_its_acc
     assert not verdict["counts"] and {"eligible", "complete"} <= failed
 
 
+@pytest.mark.side_by_side
 def test_an_accuracy_run_keeps_its_outputs_and_tells_its_target(tmp_path: Path) -> None:
     import numpy as np
 
@@ -109,6 +114,7 @@ def test_an_accuracy_run_keeps_its_outputs_and_tells_its_target(tmp_path: Path) 
     assert outputs.shape == (10_000, 10) and np.isfinite(outputs).all()
 
 
+@pytest.mark.side_by_side
 def test_coalescing_reaches_loadgen_and_every_runs_answers_are_sampled_by_a_seed_of_its_own(tmp_path: Path) -> None:
     load = ("--scenario=server", "--target-qps=500", "--mode=performance")
     for coalesced in ("--coalesce-queries", "--no-coalesce-queries"):
@@ -120,6 +126,7 @@ def test_coalescing_reaches_loadgen_and_every_runs_answers_are_sampled_by_a_seed
     assert len({record["accuracy_log_rng_seed"] for record in found}) == 2
 
 
+@pytest.mark.side_by_side
 def test_the_search_is_kept_and_made_again_where_asked(tmp_path: Path) -> None:
     words = (f"--results-dir={tmp_path}", "--backend=simulated", "--scenario=offline", "--mode=accuracy", "--threads=1")
     options = "--backend-options=per_batch_us=10,per_sample_us=2"

@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 # Serving is given, so that no search is needed and every backend is judged under the same.
 SERVING = ("--max-batch=32", "--sessions=2", "--threads=1")
 
+pytestmark = pytest.mark.side_by_side
+
 
 def verdict(backend: str, results: Path, *words: str) -> tuple[int, dict[str, Any]]:
     """Returns the exit code and the verdict of an Offline submission of a backend of the zoo."""
