@@ -78,13 +78,14 @@ def decision(seen: Look, elapsed_s: float, qps: float, queries: int, limit_ns: f
     if not early_stopping.met(queries, min(seen.late, queries), percentile):
         return "hopeless"
     expected = qps * elapsed_s
+    over = seen.late + seen.overdue
     steady = (
         elapsed_s >= LEAST_S
         and seen.completed > 0
         and seen.arrived >= expected - 4 * sqrt(expected)
         and seen.tail_ns() < TAIL_SHARE * limit_ns
     )
-    return "certain" if steady and early_stopping.met(seen.completed, seen.late + seen.overdue, percentile) else None
+    return "certain" if steady and early_stopping.met(seen.completed + seen.overdue, over, percentile) else None
 
 
 def run(

@@ -118,6 +118,11 @@ def test_a_probe_ends_when_it_is_plain_what_comes_of_it(
     assert load.decision(seen, elapsed_s, 1000.0, 5000, LIMIT_MS * 1e6, 0.99) == decided
 
 
+def test_a_backend_that_completes_nothing_more_leaves_it_undecided() -> None:
+    few = np.full(54, 1_000_000, np.int64)
+    assert load.decision(load.Look(4943, 0, 4889, few), 4.9, 1000.0, 5000, LIMIT_MS * 1e6, 0.99) is None
+
+
 def ready(tmp_path: Path, data_root: Path, limit_ms: float, sessions: int, **options: str) -> Ready:
     asked = dataclasses.replace(
         ASKED,
