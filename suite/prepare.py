@@ -17,7 +17,7 @@ from common.files import digest_of, write_json
 from common.names import unknown
 from reference_models.base import Model, Workload
 from scenarios.base import LoadRules, Scenario
-from suite import artifacts, environment, launch, plugins, recipes, rules, store
+from suite import artifacts, environment, launch, memory, plugins, recipes, resources, rules, store
 from suite.conduct import Ready
 from suite.plan import PEAK, Plan
 from suite.plugins import BackendDescription
@@ -30,7 +30,8 @@ from suite.variant import Serving, Variant
 def ready(plan: Plan) -> Ready:
     """Returns the plan with all that a test needs.
 
-    Raises UsageError where data, backend or device are missing or something is corrupt, RunFailed where a probe fails.
+    Raises UsageError where data, backend, device or memory are missing or something is corrupt, RunFailed where a probe
+    fails.
     """
     workload, scenario = (
         plugins.workload(plan.workload),
@@ -38,6 +39,9 @@ def ready(plan: Plan) -> Ready:
     )
     profile = rules.load(plan.profile)
     load_rules = profile.load_rules(plan.scenario, workload.dataset_name)
+    if "performance" in plan.modes and plan.hint.value is not None:
+        # Before anything takes long, and again once the sessions have their memory.
+        memory.check(scenario, load_rules, plan.hint.value, resources.available_memory(), plan.profile)
     dataset = workload.open_dataset(Path(plan.data_dir))
     backend = _backend(plan)
     # What the backend cannot have is refused before anything takes long.

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,9 @@ def _own_cache() -> str:
 
 # Before any test module asks where the cache is; what tests start has it from the environment.
 os.environ["TANDEM_CACHE"] = _own_cache()
+# A shell has what it starts in the background ignore Ctrl-C, and what tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(os.environ["TANDEM_CACHE"]) / "torchinductor")
 
 

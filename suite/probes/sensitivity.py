@@ -15,8 +15,8 @@ from suite.probes.speed import raise_fault, system
 from suite.subject import Subject
 
 # A pass takes as long as it may, and as much longer as these samples take: as many as a performance run logs. With
-# fewer, chance could explain more differences than a run may have.
-PASS_S = 5.0
+# fewer, chance could explain more differences than a run may have; more would cost a slow model's user minutes.
+PASS_S = 2.0
 LEAST = 4096
 
 

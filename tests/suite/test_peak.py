@@ -193,7 +193,7 @@ def _ends_early(at: Ready) -> None:
 
 
 def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> None:
-    words = ("--backend=tests.zoo.raises_on_nth_batch", *SERVER, "--max-batch=8", "--sessions=1", "--threads=1")
+    words = ("--backend=tests.zoo.raises_on_nth_batch", *SERVER, "--max-batch=64", "--sessions=1", "--threads=1")
     ended = start(*words, f"--results-dir={tmp_path}").end(120)
     assert ended.code == 3, ended.stderr
     assert records(tmp_path) == []
@@ -201,7 +201,7 @@ def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> Non
 
 def test_a_backend_that_hangs_in_a_probe_is_no_load_too_high(tmp_path: Path) -> None:
     words = ("--backend=tests.zoo.hangs", "--backend-options=n=30,when=loadgen", *SERVER)
-    layout = ("--max-batch=8", "--sessions=1", "--threads=1", "--stall-timeout=3")
+    layout = ("--max-batch=64", "--sessions=1", "--threads=1", "--stall-timeout=3")
     ended = start(*words, *layout, f"--results-dir={tmp_path}").end(120)
     assert ended.code == 3, ended.stderr
     assert "made no progress for 3" in ended.sentence
