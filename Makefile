@@ -15,7 +15,7 @@ run: data
 	@$(BIN)/python -m suite.run --scenario offline --mode submission
 
 test: lint data
-	@$(BIN)/python -m pytest -m side_by_side -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m side_by_side -n 2 --dist worksteal
 	@$(BIN)/python -m pytest -m 'not side_by_side'
 
 lint: setup-dev

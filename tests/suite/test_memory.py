@@ -12,6 +12,8 @@ from suite import memory, resources, rules
 from tests.suite.commands import FIXED, start
 from tools import bench_memory
 
+pytestmark = pytest.mark.side_by_side
+
 MODULES = {"single-stream": single_stream, "multi-stream": multi_stream, "server": server, "offline": offline}
 HINTS = {"single-stream": 1e4, "multi-stream": 1e4, "server": 1e6, "offline": 1e6}
 

@@ -192,6 +192,7 @@ def _ends_early(at: Ready) -> None:
     assert not list(Path(tempfile.gettempdir()).glob("tandem-probe-*"))
 
 
+@pytest.mark.side_by_side
 def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> None:
     words = ("--backend=tests.zoo.raises_on_nth_batch", *SERVER, "--max-batch=64", "--sessions=1", "--threads=1")
     ended = start(*words, f"--results-dir={tmp_path}").end(120)
@@ -199,6 +200,7 @@ def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> Non
     assert records(tmp_path) == []
 
 
+@pytest.mark.side_by_side
 def test_a_backend_that_hangs_in_a_probe_is_no_load_too_high(tmp_path: Path) -> None:
     words = ("--backend=tests.zoo.hangs", "--backend-options=n=30,when=loadgen", *SERVER)
     layout = ("--max-batch=64", "--sessions=1", "--threads=1", "--stall-timeout=3")
@@ -239,14 +241,18 @@ def test_the_same_curve_is_the_same_picture(tmp_path: Path) -> None:
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 
 
+@pytest.mark.side_by_side
 def test_nothing_is_left_of_a_search_that_was_interrupted(tmp_path: Path) -> None:
-    command = start(*SIMULATED, f"--results-dir={tmp_path}")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    own = {"TMPDIR": str(temporary)}
+    command = start(*SIMULATED, f"--results-dir={tmp_path / 'results'}", environment=own)
     command.await_line("seeking the peak: probing", 120)
     command.process.send_signal(signal.SIGINT)
     ended = command.end()
     assert ended.code == 130, ended.stderr
     assert ended.left_behind == []
-    assert not list(Path(tempfile.gettempdir()).glob("tandem-probe-*"))
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(

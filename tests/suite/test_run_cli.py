@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from suite import plugins
+from suite import artifacts, plugins
 from tests.suite.commands import FIXED, ROOT, Command, Ended, cache, faulty_run, only_record, start
+
+pytestmark = pytest.mark.side_by_side
 
 NULL = ("--backend=null", *FIXED["offline"], "--target-qps=20000", "--mode=performance")
 
@@ -117,17 +119,15 @@ def own_cache(tmp_path: Path) -> Path:
     own = tmp_path / "cache"
     own.mkdir()
     (own / "data").symlink_to(cache() / "data")
-    shutil.copytree(_artifacts(), own / "artifacts")
+    # What another process is exporting meanwhile begins with a dot.
+    shutil.copytree(_artifacts(), own / "artifacts", ignore=shutil.ignore_patterns(".*"))
     return own
 
 
 def _artifacts() -> Path:
     """Returns the folder of artifacts, in which that of the default workload is."""
-    if not any((cache() / "artifacts").iterdir()):
-        from suite import artifacts
-
-        workload = plugins.workload("fashion-resnet")
-        artifacts.prepare(workload, ("onnx",), cache() / "data" / workload.dataset_name, cache())
+    workload = plugins.workload("fashion-resnet")
+    artifacts.prepare(workload, ("onnx",), cache() / "data" / workload.dataset_name, cache())
     return cache() / "artifacts"
 
 

@@ -99,6 +99,7 @@ def test_what_is_requested_is_not_tuned(data_root: Path) -> None:
     assert serving == Serving(16, 300, 2, 1, "cpu")
 
 
+@pytest.mark.side_by_side
 def test_what_was_tuned_serves_the_runs_that_follow(tmp_path: Path) -> None:
     words = ("--backend=null", "--scenario=offline", f"--results-dir={tmp_path / 'results'}", "--sessions=1")
     cache = f"--cache-dir={tmp_path / 'cache'}"

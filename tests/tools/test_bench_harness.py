@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.suite.commands import Command
+from tools.bench import unhindered
 from tools.bench.measures import MEASURES, Bench, child
 from tools.bench.rows import MET, MISSED, UNKNOWN, Bar, row
 
@@ -70,6 +72,17 @@ def test_the_raw_loop_and_the_suite_are_timed_on_the_same_sessions(data_root: Pa
         found = child("offline", subject=subject, serving=serving, raw_first=raw_first, **load)
         # 1 ms a batch and 0.1 ms a sample: two sessions cannot answer more than 10,000 a second.
         assert 0 < found["base"] <= 10_000 and 0 < found["suite"] <= 10_000
+
+
+def test_a_server_without_cost_is_late_only_where_the_machine_is() -> None:
+    # A sample a millisecond; the second trace stalls for 100 ms in its midst.
+    steady = np.arange(1, 5001) * 1_000_000
+    stalled = np.where(np.arange(5000) < 2500, steady, steady + 100_000_000)
+    arrivals = np.array([0.0, 0.1e6, 0.2e6, 50e6])
+    assert unhindered.latencies_ns(arrivals, steady, 1).tolist() == pytest.approx([1e6, 1.9e6, 2.8e6, 1e6])
+    shares = [unhindered.highest_share(trace, 1, 15e6, 0.99, 1) for trace in (steady, stalled)]
+    # 85 ms of a load are late, and those that wait behind them: more than a hundredth of 5 s whatever comes after.
+    assert 0.85 < shares[0] < 1.0 and shares[1] < 0.1
 
 
 def test_one_sample_takes_as_long_as_it_takes(data_root: Path) -> None:

@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenarios.base import LoadRules, Scenario, Session, test_settings
 from scenarios.harness import loadgen, logs
@@ -30,6 +31,7 @@ from suite.search import Terms, resolve
 from suite.subject import Subject
 from suite.tune import tune
 from suite.variant import Requested, Serving
+from tools.bench import unhindered
 
 PERFORMANCE_SAMPLES = 10_000
 SEEDS = (1, 2, 3)
@@ -142,29 +144,44 @@ def _answer_raw(subject: Subject, session: Session, indices: Any) -> None:
     session.predict(subject.dataset.batch(indices)).argmax(axis=1)
 
 
-def raw_throughput(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> float:
-    """Returns the raw loop's samples/s: one thread a session, each turn a random batch of the resident samples."""
-    turns = [0] * len(sessions)
+def raw_turns(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> NDArray[np.int64]:
+    """Returns when each turn of the raw loop ended, in ns from its start, in order.
+
+    A session has a thread of its own; each turn is a random batch of the resident samples.
+    """
+    ended: list[list[int]] = [[] for _ in sessions]
     start = threading.Barrier(len(sessions) + 1)
-    times = [0.0] * len(sessions)
 
     def loop(number: int) -> None:
         batches = list(np.random.default_rng().integers(0, subject.dataset.total, (256, batch)))
+        turns = ended[number]
         start.wait()
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            _answer_raw(subject, sessions[number], batches[turns[number] % 256])
-            turns[number] += 1
-        times[number] = time.perf_counter()
+        end = time.perf_counter_ns() + int(seconds * 1e9)
+        while not turns or turns[-1] < end:
+            _answer_raw(subject, sessions[number], batches[len(turns) % 256])
+            turns.append(time.perf_counter_ns())
 
     threads = [threading.Thread(target=loop, args=(number,)) for number in range(len(sessions))]
     for thread in threads:
         thread.start()
     start.wait()
-    begun = time.perf_counter()
+    begun = time.perf_counter_ns()
     for thread in threads:
         thread.join()
-    return sum(turns) * batch / (max(times) - begun)
+    return np.sort(np.concatenate(ended).astype(np.int64)) - begun
+
+
+def raw_throughput(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> float:
+    """Returns the raw loop's samples/s."""
+    ended = raw_turns(subject, sessions, batch, seconds)
+    return len(ended) * batch / (int(ended[-1]) / 1e9)
+
+
+def unhindered_share(job: dict[str, Any]) -> Any:
+    """Returns the load that a server without cost would hold over the raw loop's rate, on that loop's own trace."""
+    subject, serving = _subject(job), Serving(**job["serving"])
+    ended = raw_turns(subject, subject.load(serving), serving.batch, job["seconds"])
+    return unhindered.highest_share(ended, serving.batch, job["limit_ms"] * 1e6, 0.99, random.getrandbits(32))
 
 
 def _in_turn(raw_first: bool, raw: Callable[[], float], suite: Callable[[], float]) -> dict[str, float]:
@@ -342,6 +359,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "served": served,
     "sweep": sweep,
     "head_to_head": head_to_head,
+    "unhindered_share": unhindered_share,
 }
 
 
