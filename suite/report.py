@@ -117,11 +117,11 @@ def _load(outcome: Outcome) -> tuple[str, str] | None:
 
 
 def _peak(outcome: Outcome, sought: Sought, limit: str) -> tuple[str, str]:
-    """Returns the peak, or the last load below it that was tried, beside the Offline throughput."""
+    """Returns the peak, or the last load below it that was tried, beside the throughput that its serving has offline."""
     last, offline = sought.confirmations[-1], sought.peak.offline_samples_per_s
     tried = f"{_count(len(sought.peak.probes), 'probe')}, {_count(len(sought.confirmations), 'full run')}"
     held = "within" if last.held else "not within"
-    share = f"{last.qps / offline:.2f} of the Offline throughput, {offline:,.0f} samples/s"
+    share = f"{last.qps / offline:.2f} of what this serving does offline, {offline:,.0f} samples/s"
     return "peak", f"{last.qps:,.1f} queries/s {held} {limit}: {share}  ({tried})"
 
 

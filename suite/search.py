@@ -15,6 +15,8 @@ from suite.subject import Subject
 from suite.variant import Requested, Serving
 
 BATCHES = (16, 32, 64, 128, 256)
+# Where a limit allows no large batch.
+SMALL_BATCHES = (4, 8)
 PROBE_S = 0.2
 HINT_S = 0.7
 # Where a batch takes longer than this, no larger one is tried: it would gain nothing, and take minutes to find out.
@@ -26,10 +28,13 @@ LONGEST_BATCH_S = 1.0
 OFFLINE_MARGIN = 1.4
 STREAM_MARGIN = 0.75
 
-# A batch may take this part of the Server limit: a query waits for the batch before its own, then for its own.
-SERVER_BATCH_SHARE = 0.2
+# A batch may take this part of the Server limit: a query waits for the batch before its own, then for its own. Less
+# would leave out the layout that is fastest, a session a core, where a core needs that long for a batch of some size.
+SERVER_BATCH_SHARE = 0.4
 # Where none is so quick, those within this factor of the quickest are taken for as quick.
 AS_QUICK = 1.25
+# Of those that Server may use, this part of the highest throughput is as good as it, and the quickest batch is better.
+AS_FAST = 0.97
 
 # Where nobody says how much load Server is to hold, a probe of a second must keep this part of the limit; what does
 # not is cut, so often at most.
@@ -80,6 +85,9 @@ def resolve(
     pin = cores_of(requested.pin)
     tried: list[dict[str, Any]] = []
     layouts = _layouts(requested, terms)
+    # Batches that take longer than all of Server's limit cannot be meant for it.
+    limit_ms = _limit_ms(terms)
+    longest_s = min(LONGEST_BATCH_S, limit_ms / 1000) if limit_ms else LONGEST_BATCH_S
     for number, (sessions, threads) in enumerate(layouts, 1):
         until = started + (deadline - started) * number / len(layouts)
         wait_us = requested.max_wait_us or 0
@@ -91,21 +99,32 @@ def resolve(
                 rate, batch_s = _probe(subject, ready, layout, terms)
                 serving = asdict(layout)
                 tried.append({"serving": serving, "samples_per_s": rate, "batch_ms": batch_s * 1000})
-                if batch_s > LONGEST_BATCH_S or time.perf_counter() > until:
+                if batch_s > longest_s or time.perf_counter() > until:
                     break
     return Serving(**_best(tried, terms)["serving"]), tried
 
 
 def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
-    return max(allowed(tried, terms), key=lambda one: float(one["samples_per_s"]))
+    may = allowed(tried, terms)
+    fastest = max(may, key=lambda one: float(one["samples_per_s"]))
+    if _limit_ms(terms) is None:
+        return fastest
+    as_fast = [one for one in may if one["samples_per_s"] >= AS_FAST * fastest["samples_per_s"]]
+    return min(as_fast, key=lambda one: float(one["batch_ms"]))
+
+
+def _limit_ms(terms: Terms) -> float | None:
+    """Returns Server's latency limit, None in any other scenario."""
+    return terms.target_latency_ms if terms.scenario == "server" else None
 
 
 def allowed(tried: list[dict[str, Any]], terms: Terms) -> list[dict[str, Any]]:
     """Returns all; in Server those whose batch leaves room within the limit, or is about the quickest."""
-    if terms.scenario != "server" or not terms.target_latency_ms:
+    limit_ms = _limit_ms(terms)
+    if limit_ms is None:
         return tried
     quickest_ms = min(float(one["batch_ms"]) for one in tried)
-    longest_ms = max(SERVER_BATCH_SHARE * terms.target_latency_ms, AS_QUICK * quickest_ms)
+    longest_ms = max(SERVER_BATCH_SHARE * limit_ms, AS_QUICK * quickest_ms)
     return [one for one in tried if one["batch_ms"] <= longest_ms]
 
 
@@ -127,7 +146,9 @@ def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
 def _batches(requested: Requested, terms: Terms, batches: Sequence[int]) -> Sequence[int]:
     if terms.inline:
         return (min(requested.batch or terms.samples_per_query, terms.samples_per_query),)
-    return (requested.batch,) if requested.batch else batches
+    if requested.batch:
+        return (requested.batch,)
+    return batches if _limit_ms(terms) is None else sorted({*SMALL_BATCHES, *batches})
 
 
 def _probe(subject: Subject, sessions: list[Session], serving: Serving, terms: Terms) -> tuple[float, float]:
