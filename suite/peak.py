@@ -43,7 +43,8 @@ class Probe:
 class Peak:
     """The probes in order, the throughput offline that they began from, and the highest load that one held, if any.
 
-    That throughput is of the serving that is probed, which may not be the best one for Offline. `bounded` where the search ended before its bracket was narrow.
+    That throughput is of the serving that is probed, which may not be the best one for Offline. `bounded` where the
+    search ended before its bracket was narrow.
     """
 
     offline_samples_per_s: float

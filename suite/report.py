@@ -117,7 +117,7 @@ def _load(outcome: Outcome) -> tuple[str, str] | None:
 
 
 def _peak(outcome: Outcome, sought: Sought, limit: str) -> tuple[str, str]:
-    """Returns the peak, or the last load below it that was tried, beside the throughput that its serving has offline."""
+    """Returns the peak, or the last load below it that was tried, beside what its serving does offline."""
     last, offline = sought.confirmations[-1], sought.peak.offline_samples_per_s
     tried = f"{_count(len(sought.peak.probes), 'probe')}, {_count(len(sought.confirmations), 'full run')}"
     held = "within" if last.held else "not within"
