@@ -28,13 +28,14 @@ LONGEST_BATCH_S = 1.0
 OFFLINE_MARGIN = 1.4
 STREAM_MARGIN = 0.75
 
-# A batch may take this part of the Server limit: a query waits for the batch before its own, then for its own. Less
-# would leave out the layout that is fastest, a session a core, where a core needs that long for a batch of some size.
-SERVER_BATCH_SHARE = 0.4
+# A batch may take this part of the Server limit: a query waits for the batch before its own, then for its own, and some
+# room is left.
+SERVER_BATCH_SHARE = 1 / 3
 # Where none is so quick, those within this factor of the quickest are taken for as quick.
 AS_QUICK = 1.25
-# Of those that Server may use, this part of the highest throughput is as good as it, and the quickest batch is better.
-AS_FAST = 0.97
+# Of those that Server may use, this part of the highest throughput is as good as it, and the largest batch is best: a
+# queue is cleared the faster the less often a batch is begun, and a batch is only large where one has built up.
+AS_FAST = 0.9
 
 # Where nobody says how much load Server is to hold, a probe of a second must keep this part of the limit; what does
 # not is cut, so often at most.
@@ -110,7 +111,7 @@ def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
     if _limit_ms(terms) is None:
         return fastest
     as_fast = [one for one in may if one["samples_per_s"] >= AS_FAST * fastest["samples_per_s"]]
-    return min(as_fast, key=lambda one: float(one["batch_ms"]))
+    return max(as_fast, key=lambda one: (one["serving"]["batch"], one["samples_per_s"]))
 
 
 def _limit_ms(terms: Terms) -> float | None:
@@ -178,7 +179,7 @@ def _load_held(
     assert terms.target_latency_ms is not None
     allowed_ms = SERVER_LATENCY_SHARE * terms.target_latency_ms
     for cuts in range(SERVER_CUTS + 1):
-        latency_ms = _arrival_latency_ms(subject, sessions, serving, load, allowed_ms)
+        latency_ms = _arrival_latency_ms(subject, sessions, serving, load, terms.target_latency_ms)
         if latency_ms <= allowed_ms or cuts == SERVER_CUTS:
             break
         load *= SERVER_CUT
@@ -186,12 +187,12 @@ def _load_held(
 
 
 def _arrival_latency_ms(
-    subject: Subject, sessions: list[Session], serving: Serving, load: float, allowed_ms: float
+    subject: Subject, sessions: list[Session], serving: Serving, load: float, limit_ms: float
 ) -> float:
     """Returns the p99 of a probe, or the lower one of two where the first is too high: one stall can spoil a probe."""
     found = math.inf
     for _ in range(2):
-        found = min(found, 1000 * speed.arrival_latency(subject, sessions, serving, load, SERVER_PROBE_S))
-        if found <= allowed_ms:
+        found = min(found, 1000 * speed.arrival_latency(subject, sessions, serving, load, SERVER_PROBE_S, limit_ms))
+        if found <= SERVER_LATENCY_SHARE * limit_ms:
             break
     return found

@@ -97,8 +97,9 @@ def _measure(subject: Subject, terms: Terms, throughput: float) -> Measure:
 
     def measure(serving: Serving) -> float:
         with loaded(subject, serving) as sessions:
-            if terms.scenario == "server":
-                return -speed.arrival_latency(subject, sessions, serving, SERVER_LOAD * throughput, SERVER_ROUND_S)
+            if terms.target_latency_ms and terms.scenario == "server":
+                load = SERVER_LOAD * throughput
+                return -speed.arrival_latency(subject, sessions, serving, load, SERVER_ROUND_S, terms.target_latency_ms)
             if terms.inline:
                 return terms.samples_per_query / speed.query_latency(
                     subject, sessions, serving.batch, terms.samples_per_query, ROUND_S

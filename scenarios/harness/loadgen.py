@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from common.errors import RunFailed
 from reference_models.base import Dataset
 from scenarios.harness.sut import Complete, SystemUnderTest
+from scenarios.harness.yielding import yielding
 
 # LoadGen obeys a file of this name in the working directory; naming one that cannot exist keeps it from doing so.
 NO_AUDIT_FILE = "/dev/null/audit.config"
@@ -143,6 +144,7 @@ def run_test(
     gc.collect()
     gc.freeze()
     gc.disable()
-    mlperf_loadgen.StartTestWithLogSettings(handle, library, test_settings, _log_settings(folder), NO_AUDIT_FILE)
+    with yielding(settings.get("server_target_latency_ns")):
+        mlperf_loadgen.StartTestWithLogSettings(handle, library, test_settings, _log_settings(folder), NO_AUDIT_FILE)
     mlperf_loadgen.DestroyQSL(library)
     mlperf_loadgen.DestroyFastSUT(handle)

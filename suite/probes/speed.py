@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from common.errors import RunFailed
 from scenarios.base import Session
 from scenarios.harness.sut import Complete, SystemUnderTest
+from scenarios.harness.yielding import yielding
 from suite.own_thread import on_own_thread
 from suite.placement import shares
 from suite.subject import Subject
@@ -51,8 +52,13 @@ def _answer_all(subject: Subject, sessions: list[Session], serving: Serving, cou
     return elapsed
 
 
-def arrival_latency(subject: Subject, sessions: list[Session], serving: Serving, rate: float, seconds: float) -> float:
-    """Returns the 99th percentile, in seconds, of single samples that arrive at random, `rate` a second on average."""
+def arrival_latency(
+    subject: Subject, sessions: list[Session], serving: Serving, rate: float, seconds: float, limit_ms: float
+) -> float:
+    """Returns the 99th percentile, in seconds, of single samples that arrive at random, `rate` a second on average.
+
+    They are issued as LoadGen's thread issues them where that is the limit.
+    """
     count = max(100, round(rate * seconds))
     due = np.cumsum(np.random.default_rng().exponential(1 / rate, count))
     taken = np.zeros(count)
@@ -66,11 +72,12 @@ def arrival_latency(subject: Subject, sessions: list[Session], serving: Serving,
 
     sut = _serving_system(subject, sessions, complete, serving)
     started = time.perf_counter()
-    for number, moment in enumerate(due):
-        wait = moment - (time.perf_counter() - started)
-        if wait > 0:
-            time.sleep(wait)
-        sut.issue([number], [number % subject.dataset.total])
+    with yielding(limit_ms * 1e6):
+        for number, moment in enumerate(due):
+            wait = moment - (time.perf_counter() - started)
+            if wait > 0:
+                time.sleep(wait)
+            sut.issue([number], [number % subject.dataset.total])
     while not done.wait(0.5):
         raise_fault(sut)
     sut.close(1.0)

@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 import os
 import random
 import sys
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.base import LoadRules, Scenario, Session, test_settings
-from scenarios.harness import loadgen, logs
+from scenarios.harness import loadgen, logs, yielding
 from scenarios.harness.stages import Stages
 from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
@@ -119,6 +120,8 @@ def _run(sut: SystemUnderTest, subject: Subject, job: dict[str, Any], mode: str 
     settings = test_settings(scenario, rules, job["hint"], accuracy_log_rng_seed=7)
     if job.get("coalesce"):
         settings["server_coalesce_queries"] = True
+    if job.get("preempts"):
+        yielding.LEAST_LIMIT_NS = math.inf
     with tempfile.TemporaryDirectory() as folder:
         loadgen.run_test(sut, subject.dataset, settings, mode, PERFORMANCE_SAMPLES, Path(folder))
         result = logs.read(Path(folder))

@@ -308,14 +308,25 @@ def null_server(bench: Bench) -> Iterator[Row]:
 
 def coalescing(bench: Bench) -> Iterator[Row]:
     """Yields the highest load held with queries that are due coming in one call over that with each in its own."""
+    yield from _choice(bench, "coalesced", "plain", lambda coalesced: {"coalesce": coalesced})
+
+
+def yielding(bench: Bench) -> Iterator[Row]:
+    """Yields the highest load held with a thread that issues and yields over that with one that preempts sessions."""
+    yield from _choice(bench, "yielding", "preempting", lambda yields: {"preempts": not yields})
+
+
+def _choice(bench: Bench, name: str, base: str, options: Callable[[bool], dict[str, Any]]) -> Iterator[Row]:
+    """Yields, by workload, the highest load that Server holds with a choice (True) over that without."""
     for workload in WORKLOADS:
-        name = f"coalesced Server, {workload}, onnxruntime"
+        title = f"{name} Server, {workload}, onnxruntime"
         subject = bench.subject(workload, "onnxruntime")
         found = child("served", subject=subject, tune_seconds=0, scenario="server", limit_ms=SERVER_LIMIT_MS)
         job: dict[str, Any] = {"subject": subject, "serving": found["serving"], "bare": False}
-        sides = {plain: {**job, "coalesce": not plain} for plain in (True, False)}
-        pairs = _loads_held(bench, name, sides, SERVER_START * found["samples_per_s"])
-        yield row(name, "plain", "queries/s", pairs, Bar(False, 1.0, ""), ratio=True)
+        sides = {without: {**job, **options(not without)} for without in (True, False)}
+        pairs = _loads_held(bench, title, sides, SERVER_START * found["samples_per_s"])
+        why = f"served in {_shown(found['serving'])}"
+        yield row(title, base, "queries/s", pairs, Bar(False, 1.0, ""), ratio=True, why=why)
 
 
 def _loads_held(bench: Bench, name: str, sides: dict[bool, dict[str, Any]], start: float) -> list[tuple[float, float]]:
@@ -484,6 +495,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "null-single-stream": null_single_stream,
     "null-server": null_server,
     "coalesce": coalescing,
+    "yielding": yielding,
     "data-parallel": data_parallel,
     "memory": memory,
     "accuracy": accuracy_path,
