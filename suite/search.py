@@ -33,8 +33,9 @@ STREAM_MARGIN = 0.75
 SERVER_BATCH_SHARE = 1 / 3
 # Where none is so quick, those within this factor of the quickest are taken for as quick.
 AS_QUICK = 1.25
-# Of those that Server may use, this part of the highest throughput is as good as it, and the largest batch is best: a
-# queue is cleared the faster the less often a batch is begun, and a batch is only large where one has built up.
+# Of those that Server may use, this part of the highest throughput is as good as it. The most sessions are best then, as
+# what disturbs a core stops one of them and not all, and next the largest batch: a queue is cleared the faster the less
+# often a batch is begun, and a batch is only large where a queue has built up.
 AS_FAST = 0.9
 
 # Where nobody says how much load Server is to hold, a probe of a second must keep this part of the limit; what does
@@ -111,7 +112,7 @@ def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
     if _limit_ms(terms) is None:
         return fastest
     as_fast = [one for one in may if one["samples_per_s"] >= AS_FAST * fastest["samples_per_s"]]
-    return max(as_fast, key=lambda one: (one["serving"]["batch"], one["samples_per_s"]))
+    return max(as_fast, key=lambda one: (one["serving"]["sessions"], one["serving"]["batch"]))
 
 
 def _limit_ms(terms: Terms) -> float | None:

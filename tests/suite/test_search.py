@@ -81,6 +81,16 @@ def test_server_takes_the_largest_batch_of_those_that_are_as_fast(data_root: Pat
     assert serving.batch == max(one["serving"]["batch"] for one in as_fast) <= 16
 
 
+def test_server_takes_the_most_sessions_of_those_that_are_as_fast() -> None:
+    def probe(sessions: int, batch: int, rate: float, batch_ms: float = 4.0) -> dict[str, object]:
+        return {"serving": {"sessions": sessions, "batch": batch}, "samples_per_s": rate, "batch_ms": batch_ms}
+
+    as_fast = [probe(1, 32, 1000), probe(2, 8, 980), probe(2, 16, 950), probe(2, 64, 990, batch_ms=6)]
+    assert search._best(as_fast, SERVER) == probe(2, 16, 950)
+    assert search._best([*as_fast, probe(1, 16, 1200)], SERVER) == probe(1, 16, 1200)
+    assert search._best(as_fast, OFFLINE) == probe(1, 32, 1000)
+
+
 def test_server_takes_the_fastest_of_the_quickest_where_nothing_fits(data_root: Path) -> None:
     """Batches of 4 take 8.4 ms and of 16 9.6 ms, which is much the same; of 32 11.2 ms."""
     slow = subject("simulated", data_root, per_batch_us="8000", per_sample_us="100")

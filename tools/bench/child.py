@@ -36,6 +36,7 @@ from tools.bench import unhindered
 
 PERFORMANCE_SAMPLES = 10_000
 SEEDS = (1, 2, 3)
+WARM_S = 0.3
 OFFLINE = Terms("offline", 1, None, None, inline=False)
 
 
@@ -215,6 +216,8 @@ def offline_parts(job: dict[str, Any]) -> Any:
     """
     subject, serving = _subject(job), Serving(**job["serving"])
     sessions = subject.load(serving)
+    # Else the slow first batches of new sessions would all be the suite's.
+    raw_turns(subject, sessions, serving.batch, WARM_S)
     sut = _system(subject, sessions, serving, job)
     answer, batch = sut._answer, serving.batch
     draws = list(np.random.default_rng().integers(0, subject.dataset.total, (256, batch)))
