@@ -33,8 +33,8 @@ STREAM_MARGIN = 0.75
 SERVER_BATCH_SHARE = 1 / 3
 # Where none is so quick, those within this factor of the quickest are taken for as quick.
 AS_QUICK = 1.25
-# Of those that Server may use, this part of the highest throughput is as good as it. The most sessions are best then, as
-# what disturbs a core stops one of them and not all, and next the largest batch: a queue is cleared the faster the less
+# Of those that Server may use, this part of the highest throughput is as good as it. The most sessions are best then:
+# what disturbs a core stops one of them and not all. Next the largest batch: a queue is cleared the faster the less
 # often a batch is begun, and a batch is only large where a queue has built up.
 AS_FAST = 0.9
 
