@@ -160,7 +160,7 @@ def _test(
             watch=watch,
         )
     sut = {key: seen[key] for key in ("samples_issued", "samples_completed", "faults")}
-    facts = {"sut": sut, "peak_rss_bytes": seen["peak_rss_bytes"], "loadgen_version": seen["loadgen_version"]}
+    facts = {"sut": sut, **{key: seen[key] for key in ("peak_rss_bytes", "loadgen_version", "issuing_thread_yields")}}
     if seen["faults"]:
         fault = seen["faults"][0]
         return {**facts, "state": "failed", "reason": f"The backend failed: {fault['detail'].rstrip('.')}."}

@@ -88,8 +88,7 @@ def resolve(
     tried: list[dict[str, Any]] = []
     layouts = _layouts(requested, terms)
     # Batches that take longer than all of Server's limit cannot be meant for it.
-    limit_ms = _limit_ms(terms)
-    longest_s = min(LONGEST_BATCH_S, limit_ms / 1000) if limit_ms else LONGEST_BATCH_S
+    longest_s = min(LONGEST_BATCH_S, (limit_ms(terms) or math.inf) / 1000)
     for number, (sessions, threads) in enumerate(layouts, 1):
         until = started + (deadline - started) * number / len(layouts)
         wait_us = requested.max_wait_us or 0
@@ -109,24 +108,24 @@ def resolve(
 def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
     may = allowed(tried, terms)
     fastest = max(may, key=lambda one: float(one["samples_per_s"]))
-    if _limit_ms(terms) is None:
+    if limit_ms(terms) is None:
         return fastest
     as_fast = [one for one in may if one["samples_per_s"] >= AS_FAST * fastest["samples_per_s"]]
     return max(as_fast, key=lambda one: (one["serving"]["sessions"], one["serving"]["batch"]))
 
 
-def _limit_ms(terms: Terms) -> float | None:
+def limit_ms(terms: Terms) -> float | None:
     """Returns Server's latency limit, None in any other scenario."""
     return terms.target_latency_ms if terms.scenario == "server" else None
 
 
 def allowed(tried: list[dict[str, Any]], terms: Terms) -> list[dict[str, Any]]:
     """Returns all; in Server those whose batch leaves room within the limit, or is about the quickest."""
-    limit_ms = _limit_ms(terms)
-    if limit_ms is None:
+    limit = limit_ms(terms)
+    if limit is None:
         return tried
     quickest_ms = min(float(one["batch_ms"]) for one in tried)
-    longest_ms = max(SERVER_BATCH_SHARE * limit_ms, AS_QUICK * quickest_ms)
+    longest_ms = max(SERVER_BATCH_SHARE * limit, AS_QUICK * quickest_ms)
     return [one for one in tried if one["batch_ms"] <= longest_ms]
 
 
@@ -150,7 +149,7 @@ def _batches(requested: Requested, terms: Terms, batches: Sequence[int]) -> Sequ
         return (min(requested.batch or terms.samples_per_query, terms.samples_per_query),)
     if requested.batch:
         return (requested.batch,)
-    return batches if _limit_ms(terms) is None else sorted({*SMALL_BATCHES, *batches})
+    return batches if limit_ms(terms) is None else sorted({*SMALL_BATCHES, *batches})
 
 
 def _probe(subject: Subject, sessions: list[Session], serving: Serving, terms: Terms) -> tuple[float, float]:
@@ -188,12 +187,12 @@ def _load_held(
 
 
 def _arrival_latency_ms(
-    subject: Subject, sessions: list[Session], serving: Serving, load: float, limit_ms: float
+    subject: Subject, sessions: list[Session], serving: Serving, load: float, limit: float
 ) -> float:
     """Returns the p99 of a probe, or the lower one of two where the first is too high: one stall can spoil a probe."""
     found = math.inf
     for _ in range(2):
-        found = min(found, 1000 * speed.arrival_latency(subject, sessions, serving, load, SERVER_PROBE_S, limit_ms))
-        if found <= SERVER_LATENCY_SHARE * limit_ms:
+        found = min(found, 1000 * speed.arrival_latency(subject, sessions, serving, load, SERVER_PROBE_S, limit))
+        if found <= SERVER_LATENCY_SHARE * limit:
             break
     return found

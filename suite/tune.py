@@ -48,7 +48,7 @@ def tune(
     measure = _measure(subject, terms, float(allowed[0]["samples_per_s"]))
     rounds = race(contestants, measure, started + seconds)
     winner = _ranked(contestants, rounds)[0]
-    unit = "p99_s" if terms.scenario == "server" else "samples_per_s"
+    unit = "samples_per_s" if search.limit_ms(terms) is None else "p99_s"
     raced = [{"serving": asdict(serving), unit: abs(value)} for serving, value in rounds]
     return winner, [*tried, *raced], {"asked_s": seconds, "took_s": round(time.perf_counter() - started, 1)}
 
@@ -94,12 +94,13 @@ def _variations(best: Serving, requested: Requested, terms: Terms) -> Iterator[S
 
 def _measure(subject: Subject, terms: Terms, throughput: float) -> Measure:
     """Returns how a serving is measured, the higher the better: samples/s, or in Server the p99 below zero."""
+    limit = search.limit_ms(terms)
 
     def measure(serving: Serving) -> float:
         with loaded(subject, serving) as sessions:
-            if terms.target_latency_ms and terms.scenario == "server":
+            if limit is not None:
                 load = SERVER_LOAD * throughput
-                return -speed.arrival_latency(subject, sessions, serving, load, SERVER_ROUND_S, terms.target_latency_ms)
+                return -speed.arrival_latency(subject, sessions, serving, load, SERVER_ROUND_S, limit)
             if terms.inline:
                 return terms.samples_per_query / speed.query_latency(
                     subject, sessions, serving.batch, terms.samples_per_query, ROUND_S

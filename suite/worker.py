@@ -158,7 +158,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     sut = _system(job, subject, serving, sessions, channel, outputs, stages)
     channel.phase("running", job["expected_samples"])
     with pinned(serving.pin):
-        loadgen.run_test(
+        yielded = loadgen.run_test(
             sut,
             subject.dataset,
             job["settings"],
@@ -193,6 +193,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
         "peak_rss_bytes": peak_memory(),
         "version": subject.backend.version(),
         "loadgen_version": loadgen.version(),
+        "issuing_thread_yields": yielded,
     }
 
 

@@ -11,21 +11,23 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-# A time slice is about 3 ms, cut at ticks of 1 to 4 ms; a limit that is not several times that has no room for it.
+# A slice of time lasts some milliseconds, up to the tick that follows its end (1 to 10 ms, as the kernel was built); a
+# limit that is not well above that has no room for it.
 LEAST_LIMIT_NS = 10e6
 
 
 @contextlib.contextmanager
-def yielding(limit_ns: float | None) -> Iterator[None]:
+def yielding(limit_ns: float | None) -> Iterator[bool]:
     """Has the calling thread, and those that it starts, yield where queries have a latency limit with room for it.
 
-    A thread whose policy somebody has chosen keeps it, and so does one that the system does not let change.
+    Yields whether they do. A thread whose policy somebody has chosen keeps it, and so does one that the system does not
+    let change.
     """
     if limit_ns is None or limit_ns < LEAST_LIMIT_NS or not _is_ordinary() or not _set("SCHED_BATCH"):
-        yield
+        yield False
         return
     try:
-        yield
+        yield True
     finally:
         _set("SCHED_OTHER")
 

@@ -14,9 +14,10 @@ from suite.placement import pinned, shares
 from suite.probes.speed import raise_fault, system
 from suite.subject import Subject
 
-# A pass takes as long as it may, and as much longer as these samples take: as many as a performance run logs. With
-# fewer, chance could explain more differences than a run may have; more would cost a slow model's user minutes.
+# A pass takes as long as it may: what is answered in it is waited for before every first run.
 PASS_S = 2.0
+# And as much longer as these samples take, as many as a performance run logs: with fewer, chance could explain more
+# differences than a run may have.
 LEAST = 4096
 
 

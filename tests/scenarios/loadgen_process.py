@@ -107,6 +107,19 @@ def _issue_drops(sut: Any) -> Any:
     return issue
 
 
+def _issue_tells_policy(sut: Any) -> Any:
+    inner, sut.policies = sut.issue, set()
+
+    def issue(ids: list[int], indices: list[int]) -> None:
+        sut.policies.add(os.sched_getscheduler(0))
+        inner(ids, indices)
+
+    return issue
+
+
+ISSUES = {"issue raises": _issue_raises, "issue drops": _issue_drops, "issue tells policy": _issue_tells_policy}
+
+
 def _complete(fault: str) -> Any:
     """Returns what completes samples: as it should, or twice."""
     from scenarios.harness import loadgen
@@ -137,12 +150,14 @@ def main(job: Mapping[str, Any]) -> None:
         max_batch=job.get("batch", 1024),
         inline=scenario.endswith("Stream"),
     )
-    if fault in ("issue raises", "issue drops"):
-        sut.issue = {"issue raises": _issue_raises, "issue drops": _issue_drops}[fault](sut)
+    if fault in ISSUES:
+        sut.issue = ISSUES[fault](sut)
     settings = {**SETTINGS, "scenario": scenario, **job.get("settings", {})}
-    raised = None
+    raised, yielded = None, None
     try:
-        loadgen.run_test(sut, samples, settings, job.get("mode", "performance"), samples.total, Path(job["folder"]))
+        yielded = loadgen.run_test(
+            sut, samples, settings, job.get("mode", "performance"), samples.total, Path(job["folder"])
+        )
     except Exception as error:  # noqa: BLE001 - told to the test
         raised = f"{type(error).__name__}: {error}"
     alive = sum(worker.is_alive() for worker in sut._workers)
@@ -156,6 +171,8 @@ def main(job: Mapping[str, Any]) -> None:
         "largest_batch": int(timeline["batch_samples"].max(initial=0)),
         "workers_alive_after_the_test": alive,
         "workers_ended": ended,
+        "policies": list(getattr(sut, "policies", ())),
+        "yielded": yielded,
     }
     print(json.dumps(seen), flush=True)
     os._exit(0)

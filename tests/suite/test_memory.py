@@ -99,6 +99,7 @@ def test_the_command_refuses_before_it_writes_and_what_it_offers_is_taken(tmp_pa
     ended = start(*words, f"--expected-latency-ms={latency_ms}").end(60)
     assert ended.code == 2
     assert list(tmp_path.iterdir()) == []
+    assert "getting ready" not in ended.stderr, "refused after what takes minutes"
     # Half of it, since what is free now may be less than it was then.
     offered = 2 * offer(ended.sentence, "single-stream")
     memory.check(single_stream, demanded, offered, resources.available_memory(), "official")

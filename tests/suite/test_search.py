@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -287,6 +288,19 @@ def test_a_percentile_of_arrivals_sees_the_slowest_few(numbered: Subject) -> Non
     session = Session(slow=2)
     assert speed.arrival_latency(numbered, [session], Serving(1, 0, 1, 1, "cpu"), 100.0, 0.5, 15) >= 0.05  # type: ignore[list-item]
     assert speed.query_latency(numbered, [Session(slow=2)], 1, 1, 0.1) < 0.05  # type: ignore[list-item]
+
+
+def test_arrivals_are_issued_as_loadgen_issues_them(numbered: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    policies = set()
+    issue = speed.SystemUnderTest._issue_queued
+
+    def tells(self: Any, ids: list[int], indices: list[int]) -> None:
+        policies.add(os.sched_getscheduler(0))
+        issue(self, ids, indices)
+
+    monkeypatch.setattr(speed.SystemUnderTest, "_issue_queued", tells)
+    speed.arrival_latency(numbered, [Session()], Serving(1, 0, 1, 1, "cpu"), 1000.0, 0.1, 15)  # type: ignore[list-item]
+    assert policies == {os.SCHED_BATCH}
 
 
 def test_the_evaluation_set_is_answered_again_in_other_orders_and_batches(numbered: Subject) -> None:

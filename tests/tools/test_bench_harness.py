@@ -79,10 +79,19 @@ def test_a_server_without_cost_is_late_only_where_the_machine_is() -> None:
     steady = np.arange(1, 5001) * 1_000_000
     stalled = np.where(np.arange(5000) < 2500, steady, steady + 100_000_000)
     arrivals = np.array([0.0, 0.1e6, 0.2e6, 50e6])
-    assert unhindered.latencies_ns(arrivals, steady, 1).tolist() == pytest.approx([1e6, 1.9e6, 2.8e6, 1e6])
-    shares = [unhindered.highest_share(trace, 1, 15e6, 0.99, 1) for trace in (steady, stalled)]
+    latencies = unhindered.latencies_ns(arrivals, *unhindered.progress([steady], 1))
+    assert latencies.tolist() == pytest.approx([1e6, 1.9e6, 2.8e6, 1e6])
+    shares = [unhindered.highest_share([trace], 1, 15e6, 0.99, 1) for trace in (steady, stalled)]
     # 85 ms of a load are late, and those that wait behind them: more than a hundredth of 5 s whatever comes after.
-    assert 0.85 < shares[0] < 1.0 and shares[1] < 0.1
+    assert 0.85 < shares[0] < 1.0 and shares[1] == 0.0
+
+
+@pytest.mark.parametrize("phase", [0.01, 0.5])
+def test_it_matters_not_for_it_when_large_batches_end(phase: float) -> None:
+    # Two sessions of 3,500 samples a second each, in batches of 256, of which one is ahead of the other.
+    ends = np.arange(1, 80) * (256 / 3500 * 1e9)
+    traces = [ends.astype(np.int64), (ends * 1.0 - (1 - phase) * ends[0])[1:].astype(np.int64)]
+    assert unhindered.highest_share(traces, 256, 15e6, 0.99, 1) > 0.9
 
 
 def test_one_sample_takes_as_long_as_it_takes(data_root: Path) -> None:

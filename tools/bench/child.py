@@ -148,19 +148,20 @@ def _answer_raw(subject: Subject, session: Session, indices: Any) -> None:
     session.predict(subject.dataset.batch(indices)).argmax(axis=1)
 
 
-def raw_turns(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> NDArray[np.int64]:
-    """Returns when each turn of the raw loop ended, in ns from its start, in order.
+def raw_turns(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> list[NDArray[np.int64]]:
+    """Returns, by session, when each turn of the raw loop ended, in ns from its start.
 
     A session has a thread of its own; each turn is a random batch of the resident samples.
     """
     ended: list[list[int]] = [[] for _ in sessions]
-    start = threading.Barrier(len(sessions) + 1)
+    begun: list[int] = []
+    start = threading.Barrier(len(sessions), action=lambda: begun.append(time.perf_counter_ns()))
 
     def loop(number: int) -> None:
         batches = list(np.random.default_rng().integers(0, subject.dataset.total, (256, batch)))
         turns = ended[number]
         start.wait()
-        end = time.perf_counter_ns() + int(seconds * 1e9)
+        end = begun[0] + int(seconds * 1e9)
         while not turns or turns[-1] < end:
             _answer_raw(subject, sessions[number], batches[len(turns) % 256])
             turns.append(time.perf_counter_ns())
@@ -168,23 +169,23 @@ def raw_turns(subject: Subject, sessions: list[Session], batch: int, seconds: fl
     threads = [threading.Thread(target=loop, args=(number,)) for number in range(len(sessions))]
     for thread in threads:
         thread.start()
-    start.wait()
-    begun = time.perf_counter_ns()
     for thread in threads:
         thread.join()
-    return np.sort(np.concatenate(ended).astype(np.int64)) - begun
+    return [np.array(turns, np.int64) - begun[0] for turns in ended]
 
 
 def raw_throughput(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> float:
     """Returns the raw loop's samples/s."""
     ended = raw_turns(subject, sessions, batch, seconds)
-    return len(ended) * batch / (int(ended[-1]) / 1e9)
+    return sum(map(len, ended)) * batch / (max(int(turns[-1]) for turns in ended) / 1e9)
 
 
 def unhindered_share(job: dict[str, Any]) -> Any:
     """Returns the load that a server without cost would hold over the raw loop's rate, on that loop's own trace."""
     subject, serving = _subject(job), Serving(**job["serving"])
-    ended = raw_turns(subject, subject.load(serving), serving.batch, job["seconds"])
+    sessions = subject.load(serving)
+    raw_turns(subject, sessions, serving.batch, WARM_S)
+    ended = raw_turns(subject, sessions, serving.batch, job["seconds"])
     return unhindered.highest_share(ended, serving.batch, job["limit_ms"] * 1e6, 0.99, random.getrandbits(32))
 
 

@@ -41,7 +41,7 @@ NULL_START = {False: 120_000.0, True: 300_000.0}
 SERVER_START = 0.7
 SERVER_LIMIT_MS = 15.0
 # As long as a test of the quick profile, in which stalls come as they may.
-UNHINDERED_S = 5.0
+EFFICIENCY_S = 5.0
 NULL_LIMIT_MS = 5.0
 # Plain, a session that answers at once is asked for every query; waiting a moment for more spares most of that.
 NULL_SERVING = {False: Serving(256, 100, 1, 1, "cpu"), True: Serving(256, 0, 1, 1, "cpu")}
@@ -258,7 +258,7 @@ def server_efficiency(bench: Bench) -> Iterator[Row]:
 def _efficiency(bench: Bench, workload: str) -> Row:
     subject = bench.subject(workload, "onnxruntime")
     served = child("served", subject=subject, tune_seconds=0)
-    job = {"subject": subject, "serving": served["serving"], "seconds": UNHINDERED_S, "limit_ms": SERVER_LIMIT_MS}
+    job = {"subject": subject, "serving": served["serving"], "seconds": EFFICIENCY_S, "limit_ms": SERVER_LIMIT_MS}
     load = {"scenario": "offline", "hint": served["samples_per_s"] / 1.1, "bare": False}
     allowed: list[float] = []
 
@@ -272,8 +272,8 @@ def _efficiency(bench: Bench, workload: str) -> Row:
 
     name = f"Server efficiency, {workload}, onnxruntime"
     pairs = replace(bench, pairs=max(LEAST_SEARCHES, bench.pairs // 3)).in_turn(name, measure)
-    why = f"a server without cost would hold {median(allowed):.2f} of the raw loop on this machine"
-    why += f" ({min(allowed):.2f} to {max(allowed):.2f})"
+    why = f"before the searches a server without cost would have held {median(allowed):.2f} of the raw loop's rate"
+    why += f" ({min(allowed):.2f} to {max(allowed):.2f}, {_shown(served['serving'])})"
     return row(name, "Offline", "samples/s and queries/s", pairs, Bar(False, 0.8, ""), ratio=True, why=why)
 
 
@@ -302,7 +302,8 @@ def null_server(bench: Bench) -> Iterator[Row]:
         job |= {"limit_ms": NULL_LIMIT_MS, "coalesce": coalesce}
         sides = {bare: {**job, "bare": bare} for bare in (True, False)}
         pairs = _loads_held(bench, name, sides, NULL_START[coalesce])
-        why = f"served in batches of up to {serving.batch}, which wait {serving.max_wait_us} µs for more"
+        why = f"served in batches of up to {serving.batch}, which wait {serving.max_wait_us} µs for more; "
+        why += f"each ratio is a power of {LOAD_STEP**2:.3g}"
         yield row(name, "bare callback", "queries/s", pairs, Bar(False, 0.8, ""), ratio=True, why=why)
 
 
@@ -325,7 +326,7 @@ def _choice(bench: Bench, name: str, base: str, options: Callable[[bool], dict[s
         job: dict[str, Any] = {"subject": subject, "serving": found["serving"], "bare": False}
         sides = {without: {**job, **options(not without)} for without in (True, False)}
         pairs = _loads_held(bench, title, sides, SERVER_START * found["samples_per_s"])
-        why = f"served in {_shown(found['serving'])}"
+        why = f"served in {_shown(found['serving'])}; each ratio is a power of {LOAD_STEP**2:.3g}"
         yield row(title, base, "queries/s", pairs, Bar(False, 1.0, ""), ratio=True, why=why)
 
 
