@@ -15,8 +15,6 @@ from suite.subject import Subject
 from suite.variant import Requested, Serving
 
 BATCHES = (16, 32, 64, 128, 256)
-# Where a limit allows no large batch.
-SMALL_BATCHES = (4, 8)
 PROBE_S = 0.2
 HINT_S = 0.7
 # Where a batch takes longer than this, no larger one is tried: it would gain nothing, and take minutes to find out.
@@ -147,9 +145,7 @@ def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
 def _batches(requested: Requested, terms: Terms, batches: Sequence[int]) -> Sequence[int]:
     if terms.inline:
         return (min(requested.batch or terms.samples_per_query, terms.samples_per_query),)
-    if requested.batch:
-        return (requested.batch,)
-    return batches if limit_ms(terms) is None else sorted({*SMALL_BATCHES, *batches})
+    return (requested.batch,) if requested.batch else batches
 
 
 def _probe(subject: Subject, sessions: list[Session], serving: Serving, terms: Terms) -> tuple[float, float]:

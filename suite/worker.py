@@ -166,6 +166,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
             job["performance_samples"],
             folder,
             decoded=not serving.end_to_end,
+            session_threads=serving.threads,
         )
     channel.phase("saving")
     ended = sut.close(CLOSE_TIMEOUT_S)
@@ -221,6 +222,7 @@ def probe(job: dict[str, Any], channel: Channel) -> Any:
             job["queries"],
             Path(job["folder"]),
             decoded=not serving.end_to_end,
+            session_threads=serving.threads,
         )
 
 

@@ -124,12 +124,14 @@ def run_test(
     folder: Path,
     *,
     decoded: bool = True,
+    session_threads: int = 1,
 ) -> bool:
     """Runs one test and leaves LoadGen's logs in `folder`, which must exist.
 
     `settings` are LoadGen's TestSettings by name, with the scenario's name; raises RunFailed when LoadGen knows one
     of them not. Samples that LoadGen does not have loaded `decoded` are decoded in the test itself. Returns when
-    LoadGen has ended, and whether the thread that issued yielded (yielding.py); whether the test is any good stands in
+    LoadGen has ended, and whether the thread that issued yielded (yielding.py, in Server alone and only where sessions
+    have one thread each, `session_threads`); whether the test is any good stands in
     the logs and in `sut.faults`.
     """
     test_settings = _settings(settings, mode)
@@ -146,7 +148,7 @@ def run_test(
     gc.freeze()
     gc.disable()
     limit_ns = settings.get("server_target_latency_ns") if settings["scenario"] == "Server" else None
-    with yielding(limit_ns) as yields:
+    with yielding(limit_ns, session_threads) as yields:
         mlperf_loadgen.StartTestWithLogSettings(handle, library, test_settings, _log_settings(folder), NO_AUDIT_FILE)
     mlperf_loadgen.DestroyQSL(library)
     mlperf_loadgen.DestroyFastSUT(handle)

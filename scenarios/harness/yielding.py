@@ -17,13 +17,15 @@ LEAST_LIMIT_NS = 10e6
 
 
 @contextlib.contextmanager
-def yielding(limit_ns: float | None) -> Iterator[bool]:
+def yielding(limit_ns: float | None, session_threads: int = 1) -> Iterator[bool]:
     """Has the calling thread, and those that it starts, yield where queries have a latency limit with room for it.
 
-    Yields whether they do. A thread whose policy somebody has chosen keeps it, and so does one that the system does not
-    let change.
+    Not beside sessions of several threads: those spin while they wait for one another (torch: OpenMP), on cores that
+    are never idle then. Yields whether they do. A thread whose policy somebody has chosen keeps it, and so does one
+    that the system does not let change.
     """
-    if limit_ns is None or limit_ns < LEAST_LIMIT_NS or not _is_ordinary() or not _set("SCHED_BATCH"):
+    fits = limit_ns is not None and limit_ns >= LEAST_LIMIT_NS and session_threads == 1
+    if not fits or not _is_ordinary() or not _set("SCHED_BATCH"):
         yield False
         return
     try:

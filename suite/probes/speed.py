@@ -72,7 +72,7 @@ def arrival_latency(
 
     sut = _serving_system(subject, sessions, complete, serving)
     started = time.perf_counter()
-    with yielding(limit_ms * 1e6):
+    with yielding(limit_ms * 1e6, serving.threads):
         for number, moment in enumerate(due):
             wait = moment - (time.perf_counter() - started)
             if wait > 0:

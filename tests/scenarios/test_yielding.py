@@ -50,6 +50,11 @@ def test_the_thread_that_issues_yields_where_the_limit_has_room(limit_ns: float 
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
+def test_it_does_not_beside_sessions_of_several_threads() -> None:
+    with yielding(15e6, 2) as yields:
+        assert not yields and os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 def test_it_ends_with_an_exception_too() -> None:
     with pytest.raises(ValueError), yielding(15e6):
         raise ValueError

@@ -124,7 +124,10 @@ def _run(sut: SystemUnderTest, subject: Subject, job: dict[str, Any], mode: str 
     if job.get("preempts"):
         yielding.LEAST_LIMIT_NS = math.inf
     with tempfile.TemporaryDirectory() as folder:
-        loadgen.run_test(sut, subject.dataset, settings, mode, PERFORMANCE_SAMPLES, Path(folder))
+        threads = job["serving"]["threads"]
+        loadgen.run_test(
+            sut, subject.dataset, settings, mode, PERFORMANCE_SAMPLES, Path(folder), session_threads=threads
+        )
         result = logs.read(Path(folder))
     if sut.faults:
         raise RuntimeError(sut.faults[0].detail)
