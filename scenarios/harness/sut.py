@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from reference_models.base import Dataset, Workload
 from scenarios.base import Session
+from scenarios.harness.parts import parts
 from scenarios.harness.stages import Laps, Stages, predict_marked
 
 # LoadGen's log buffer of a thread that completed more than this many samples at once can be lost (loadgen issue 1337).
@@ -242,7 +243,7 @@ class SystemUnderTest:
         """Answers a query of many batches on the thread that issues it, or any after a fault."""
         self._callback_samples.append(len(ids))
         try:
-            for start, end in _parts(len(ids), self._max_batch, 1, self._part_batches):
+            for start, end in parts(len(ids), self._max_batch, 1, self._part_batches):
                 self._answer(self._recorders[0], first + start, ids[start:end], indices[start:end])
         except Exception as error:  # noqa: BLE001 - LoadGen's thread: an exception would end the test without its logs
             self.record_fault("exception", f"{type(error).__name__}: {error}")
@@ -254,7 +255,7 @@ class SystemUnderTest:
         if count <= step:
             self._waiting.put((ids, indices, False))
             return
-        for start, end in _parts(count, step, len(self._workers), self._part_batches):
+        for start, end in parts(count, step, len(self._workers), self._part_batches):
             self._waiting.put((ids[start:end], indices[start:end], True))
 
     def _work(self, recorder: Recorder, cores: Sequence[int]) -> None:
@@ -381,7 +382,8 @@ class SystemUnderTest:
         if count <= self._max_batch:
             return self._predict(session, indices, laps), laps
         found = []
-        for start, end in _equal(count, -(-count // self._max_batch)):
+        for start in range(0, count, self._max_batch):
+            end = min(start + self._max_batch, count)
             outputs = self._predict(session, indices[start:end], laps)
             _check_shape(outputs, (end - start, *self._output_shape))
             # A session may use the memory of its outputs again.
@@ -447,30 +449,3 @@ def _keep_to(cores: Sequence[int]) -> None:
     """Keeps the calling thread, and those that it makes, to these cores; none are all that it has."""
     if cores:
         os.sched_setaffinity(0, cores)
-
-
-def _parts(count: int, most: int, workers: int, batches: int) -> Iterator[tuple[int, int]]:
-    """Yields start and end of the parts of a query of `count` samples, the larger before the smaller.
-
-    A part is one batch or up to `batches` of them. No batch is above `most`, their sizes are at most one apart, and
-    there are as many for every worker, where there are enough: a last batch that is smaller, or one more than the
-    others have, would leave workers idle at the end. For the same reason a part is no more than half of a worker's
-    share of what is left (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36, 1987).
-    """
-    needed = -(-count // most)
-    bounds = list(_equal(count, min(count, -(-needed // workers) * workers)))
-    begin = 0
-    while begin < len(bounds):
-        end = begin + max(1, min(batches, (len(bounds) - begin) // (2 * workers)))
-        yield bounds[begin][0], bounds[end - 1][1]
-        begin = end
-
-
-def _equal(count: int, parts: int) -> Iterator[tuple[int, int]]:
-    """Yields start and end of `parts` runs of `count` samples, their lengths at most one apart."""
-    size, larger = divmod(count, parts)
-    start = 0
-    for part in range(parts):
-        end = start + size + (part < larger)
-        yield start, end
-        start = end

@@ -261,15 +261,17 @@ FAULTS = {
 @pytest.mark.parametrize(
     ("count", "most", "workers", "sizes"),
     [
-        (10_000, 1024, 2, [1000] * 10),
-        (130, 64, 1, [44, 43, 43]),
-        (130, 64, 2, [33, 33, 32, 32]),
+        (10_000, 1024, 2, [1024] * 8 + [904] * 2),
+        (130, 64, 1, [64, 64, 2]),
+        (131, 64, 2, [64, 64, 2, 1]),
+        (5060, 64, 2, [64] * 78 + [34] * 2),
+        (129, 64, 2, [64, 64, 1]),
         (65, 64, 4, [17, 16, 16, 16]),
         (128, 64, 2, [64, 64]),
         (3, 2, 8, [1, 1, 1]),
     ],
 )
-def test_a_large_query_becomes_equal_batches_as_many_for_each_session(
+def test_a_large_query_becomes_full_batches_and_equal_last_ones_for_each_session(
     count: int, most: int, workers: int, sizes: list[int]
 ) -> None:
     rig = Rig(*(TenTimes() for _ in range(workers)), max_batch=most)
