@@ -24,6 +24,9 @@ from suite.variant import Serving, Variant
 GENERATION_S_PER_QUERY = 3e-6
 ARRIVAL_GAPS = 30
 
+# What the record says of the process that ran the test.
+OF_THE_PROCESS = ("peak_rss_bytes", "loadgen_version", "issuing_thread_yields", "keeps_freed_memory")
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -160,7 +163,7 @@ def _test(
             watch=watch,
         )
     sut = {key: seen[key] for key in ("samples_issued", "samples_completed", "faults")}
-    facts = {"sut": sut, **{key: seen[key] for key in ("peak_rss_bytes", "loadgen_version", "issuing_thread_yields")}}
+    facts = {"sut": sut, **{key: seen[key] for key in OF_THE_PROCESS}}
     if seen["faults"]:
         fault = seen["faults"][0]
         return {**facts, "state": "failed", "reason": f"The backend failed: {fault['detail'].rstrip('.')}."}

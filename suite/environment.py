@@ -43,6 +43,7 @@ VARIABLES = (
     "CUDA_",
     "CUDNN_",
     "DNNL_",
+    "GLIBC_TUNABLES",
     "GOMP_",
     "KMP_",
     "LD_LIBRARY_PATH",

@@ -20,6 +20,7 @@ from scenarios.harness.stages import Stages
 from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 from suite import plugins
+from suite.allocator import keep_freed_memory
 from suite.channel import Channel
 from suite.environment import source_digest
 from suite.evidence import PROBE_AFTER, SCHEMA
@@ -195,6 +196,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
         "version": subject.backend.version(),
         "loadgen_version": loadgen.version(),
         "issuing_thread_yields": yielded,
+        "keeps_freed_memory": keep_freed_memory(),
     }
 
 
@@ -289,6 +291,7 @@ def main(arguments: list[str]) -> None:
     _die_with_parent()
     channel = Channel(int(arguments[1]))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    keep_freed_memory()
     try:
         channel.send("result", TASKS[arguments[0]](json.load(sys.stdin), channel))
     except TandemError as error:

@@ -21,6 +21,7 @@ from common.flags import new_flags, run
 from reference_models.base import Dataset, Workload
 from scenarios.base import Generated, LoadRules, Scenario, test_settings
 from suite import plugins
+from suite.allocator import keep_freed_memory
 from suite.memory import predicted_bytes
 from suite.resources import peak_memory
 
@@ -96,6 +97,7 @@ def _measure(name: str, size: int) -> dict[str, int]:
     from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    keep_freed_memory()
     scenario = cast(Scenario, plugins.load("scenarios", "scenario", name))
     samples_per_query = 8 if name == "multi-stream" else 1
     rules = LoadRules(DURATIONS_S[name] * 1000, 100, SAMPLES, 0.99, 1000.0, samples_per_query, 1, 2, 3)

@@ -4,6 +4,8 @@ Offline and Server are submitted for tests/suite/test_mutations.py, which assert
 """
 
 import json
+import os
+import platform
 
 import pytest
 
@@ -25,6 +27,9 @@ def test_a_submission_counts(scenario: str, backend: str, workload: str) -> None
     assert verdict["closing"] == "counts (quick profile: not submittable)"
     record = json.loads((made / "performance" / "run.json").read_text())
     assert (record["workload"]["name"], record["scenario"], record["backend"]["name"]) == (workload, scenario, backend)
+    # How the process was set that ran it; no stream's thread yields.
+    assert record["keeps_freed_memory"] is (platform.libc_ver()[0] == "glibc" and "MALLOC_" not in str(os.environ))
+    assert record["issuing_thread_yields"] is False
 
 
 def test_a_latency_of_more_digits_than_loadgen_writes_is_no_fault(tmp_path: object) -> None:

@@ -26,6 +26,7 @@ from scenarios.harness.stages import Stages
 from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 from suite import plugins
+from suite.allocator import keep_freed_memory
 from suite.probes import speed
 from suite.resources import peak_memory
 from suite.search import Terms, resolve
@@ -181,6 +182,14 @@ def raw_throughput(subject: Subject, sessions: list[Session], batch: int, second
     """Returns the raw loop's samples/s."""
     ended = raw_turns(subject, sessions, batch, seconds)
     return sum(map(len, ended)) * batch / (max(int(turns[-1]) for turns in ended) / 1e9)
+
+
+def raw_rate(job: dict[str, Any]) -> Any:
+    """Returns the raw loop's samples/s, once its sessions are warm."""
+    subject, serving = _subject(job), Serving(**job["serving"])
+    sessions = subject.load(serving)
+    raw_turns(subject, sessions, serving.batch, WARM_S)
+    return raw_throughput(subject, sessions, serving.batch, job["seconds"])
 
 
 def unhindered_share(job: dict[str, Any]) -> Any:
@@ -367,6 +376,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "followed": followed,
     "loaded_test": loaded_test,
     "raw_memory": raw_memory,
+    "raw_rate": raw_rate,
     "served": served,
     "sweep": sweep,
     "head_to_head": head_to_head,
@@ -378,6 +388,8 @@ def main(arguments: list[str]) -> None:
     """Carries out a job and prints what came of it."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     job = json.loads(arguments[0])
+    if not job.get("returns_memory"):
+        keep_freed_memory()
     print(json.dumps(TASKS[job.pop("task")](job)), flush=True)
     # LoadGen's and the runtimes' own threads may still be there, and can abort an ordinary end.
     os._exit(0)

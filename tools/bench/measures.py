@@ -397,6 +397,23 @@ def _head_to_head(bench: Bench, subject: dict[str, Any], *servings: dict[str, An
     return [(base, suite) for base, suite in found]
 
 
+def freed_memory(bench: Bench) -> Iterator[Row]:
+    """Yields, by workload, the raw loop's throughput on torch with freed memory kept over that with it given back."""
+    for workload in WORKLOADS:
+        subject = bench.subject(workload, "torch")
+        serving = child("served", subject=subject, tune_seconds=0)["serving"]
+        job: dict[str, Any] = {"subject": subject, "serving": serving, "seconds": bench.seconds}
+
+        def measure(given_back_first: bool, job: dict[str, Any] = job) -> tuple[float, float]:
+            order = (given_back_first, not given_back_first)
+            found = {given_back: child("raw_rate", returns_memory=given_back, **job) for given_back in order}
+            return found[True], found[False]
+
+        name = f"freed memory kept, raw loop, {workload}, torch"
+        pairs = bench.in_turn(name, measure)
+        yield row(name, "given back", "samples/s", pairs, Bar(False, 1.0, ""), ratio=True, why=_shown(serving))
+
+
 def memory(bench: Bench) -> Iterator[Row]:
     """Yields what the suite needs for a model over what the raw loop needs, each beside what it needs without one."""
     real, null = (bench.subject(WORKLOADS[0], backend) for backend in ("onnxruntime", "null"))
@@ -498,6 +515,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "coalesce": coalescing,
     "yielding": yielding,
     "data-parallel": data_parallel,
+    "freed-memory": freed_memory,
     "memory": memory,
     "accuracy": accuracy_path,
     "stages": stages_cost,
