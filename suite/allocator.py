@@ -6,8 +6,7 @@ memory by itself.
 """
 
 import ctypes
-import functools
-import os
+from collections.abc import Mapping
 
 # Of glibc's malloc.h; see mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -19,10 +18,12 @@ LARGEST_KEPT = 32 * 2**20
 CHOSEN_BY = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_")
 
 
-@functools.cache
-def keep_freed_memory() -> bool:
-    """Has this process keep what it frees, where nobody chose an allocator or its settings; returns whether it does."""
-    if any(name.startswith(CHOSEN_BY) for name in os.environ):
+def keep_freed_memory(environment: Mapping[str, str]) -> bool:
+    """Has this process keep what it frees, where nobody chose an allocator or its settings; returns whether it does.
+
+    `environment` is the process's. To ask again changes nothing.
+    """
+    if any(name.startswith(CHOSEN_BY) for name in environment):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -196,7 +196,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
         "version": subject.backend.version(),
         "loadgen_version": loadgen.version(),
         "issuing_thread_yields": yielded,
-        "keeps_freed_memory": keep_freed_memory(),
+        "keeps_freed_memory": keep_freed_memory(os.environ),
     }
 
 
@@ -291,7 +291,7 @@ def main(arguments: list[str]) -> None:
     _die_with_parent()
     channel = Channel(int(arguments[1]))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    keep_freed_memory()
+    keep_freed_memory(os.environ)
     try:
         channel.send("result", TASKS[arguments[0]](json.load(sys.stdin), channel))
     except TandemError as error:

@@ -4,6 +4,7 @@ Each line is one performance test in a process of its own, around a system under
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def _measure(name: str, size: int) -> dict[str, int]:
     from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    keep_freed_memory()
+    keep_freed_memory(os.environ)
     scenario = cast(Scenario, plugins.load("scenarios", "scenario", name))
     samples_per_query = 8 if name == "multi-stream" else 1
     rules = LoadRules(DURATIONS_S[name] * 1000, 100, SAMPLES, 0.99, 1000.0, samples_per_query, 1, 2, 3)

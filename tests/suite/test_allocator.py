@@ -11,6 +11,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallo
 
 # As torch does: blocks of 9 MB are written, freed, and asked for again.
 PROGRAM = """
+import os
 import resource
 import sys
 import numpy as np
@@ -19,7 +20,7 @@ from suite.allocator import keep_freed_memory
 def use():
     [np.ones(9 * 2**20, np.uint8) for _ in range(5)]
 
-said = keep_freed_memory() if sys.argv[1] == "keep" else None
+said = keep_freed_memory(os.environ) if sys.argv[1] == "keep" else None
 for _ in range(4):
     use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

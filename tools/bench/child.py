@@ -389,7 +389,7 @@ def main(arguments: list[str]) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     job = json.loads(arguments[0])
     if not job.get("returns_memory"):
-        keep_freed_memory()
+        keep_freed_memory(os.environ)
     print(json.dumps(TASKS[job.pop("task")](job)), flush=True)
     # LoadGen's and the runtimes' own threads may still be there, and can abort an ordinary end.
     os._exit(0)
