@@ -15,7 +15,7 @@ import numpy as np
 from common.errors import RunFailed, TandemError, UsageError
 from common.files import write_json
 from scenarios.base import Session
-from scenarios.harness import timeline
+from scenarios.harness import timeline, yielding
 from scenarios.harness.stages import Stages
 from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
@@ -167,7 +167,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
             job["performance_samples"],
             folder,
             decoded=not serving.end_to_end,
-            session_threads=serving.threads,
+            may_yield=yielding.pays(serving.threads),
         )
     channel.phase("saving")
     ended = sut.close(CLOSE_TIMEOUT_S)
@@ -224,7 +224,7 @@ def probe(job: dict[str, Any], channel: Channel) -> Any:
             job["queries"],
             Path(job["folder"]),
             decoded=not serving.end_to_end,
-            session_threads=serving.threads,
+            may_yield=yielding.pays(serving.threads),
         )
 
 

@@ -18,8 +18,9 @@ from common.names import unknown
 from suite import environment, interrupts, plugins
 from suite.places import cache_dir, data_dir
 from tools import reference_harness
-from tools.bench.measures import MEASURES, WORKLOADS, Bench
-from tools.bench.rows import UNKNOWN, Row
+from tools.bench.bench import WORKLOADS, Bench
+from tools.bench.measures import MEASURES
+from tools.bench.rows import MET, UNKNOWN, Row
 from tools.bench.upstream import Reference
 
 FLAGS = new_flags()
@@ -60,6 +61,8 @@ def lines(row: Row) -> list[str]:
         f"    {row.figure:.3f}{unit}  ({interval})  bar: {row.bar}: {verdict}",
         f"    {sides}{f'; {row.why}' if row.why else ''}",
     ]
+    if row.bound and verdict != MET:
+        found.append(f"    bounded by {row.bound}")
     return [*found, f"    {row.reference}"] if row.reference else found
 
 

@@ -124,15 +124,14 @@ def run_test(
     folder: Path,
     *,
     decoded: bool = True,
-    session_threads: int = 1,
+    may_yield: bool = True,
 ) -> bool:
     """Runs one test and leaves LoadGen's logs in `folder`, which must exist.
 
     `settings` are LoadGen's TestSettings by name, with the scenario's name; raises RunFailed when LoadGen knows one
     of them not. Samples that LoadGen does not have loaded `decoded` are decoded in the test itself. Returns when
-    LoadGen has ended, and whether the thread that issued yielded (yielding.py, in Server alone and only where sessions
-    have one thread each, `session_threads`); whether the test is any good stands in
-    the logs and in `sut.faults`.
+    LoadGen has ended, and whether the thread that issued yielded (see yielding.py: in Server, where it may); whether
+    the test is any good stands in the logs and in `sut.faults`.
     """
     test_settings = _settings(settings, mode)
     handle = mlperf_loadgen.ConstructFastSUT(sut.issue, sut.flush)
@@ -147,8 +146,8 @@ def run_test(
     gc.collect()
     gc.freeze()
     gc.disable()
-    limit_ns = settings.get("server_target_latency_ns") if settings["scenario"] == "Server" else None
-    with yielding(limit_ns, session_threads) as yields:
+    server = settings["scenario"] == "Server"
+    with yielding(settings.get("server_target_latency_ns") if server and may_yield else None) as yields:
         mlperf_loadgen.StartTestWithLogSettings(handle, library, test_settings, _log_settings(folder), NO_AUDIT_FILE)
     mlperf_loadgen.DestroyQSL(library)
     mlperf_loadgen.DestroyFastSUT(handle)

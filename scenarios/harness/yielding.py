@@ -16,15 +16,22 @@ from collections.abc import Iterator
 LEAST_LIMIT_NS = 10e6
 
 
+def pays(session_threads: int) -> bool:
+    """Returns whether to yield beside sessions of so many threads each.
+
+    Several spin while they wait for one another (torch: OpenMP), on cores that are never idle then.
+    """
+    return session_threads == 1
+
+
 @contextlib.contextmanager
-def yielding(limit_ns: float | None, session_threads: int = 1) -> Iterator[bool]:
+def yielding(limit_ns: float | None) -> Iterator[bool]:
     """Has the calling thread, and those that it starts, yield where queries have a latency limit with room for it.
 
-    Not beside sessions of several threads: those spin while they wait for one another (torch: OpenMP), on cores that
-    are never idle then. Yields whether they do. A thread whose policy somebody has chosen keeps it, and so does one
-    that the system does not let change.
+    Yields whether they do. A thread whose policy somebody has chosen keeps it, and so does one that the system does not
+    let change.
     """
-    fits = limit_ns is not None and limit_ns >= LEAST_LIMIT_NS and session_threads == 1
+    fits = limit_ns is not None and limit_ns >= LEAST_LIMIT_NS
     if not fits or not _is_ordinary() or not _set("SCHED_BATCH"):
         yield False
         return

@@ -97,7 +97,7 @@ def run(
     folder: Path,
     *,
     decoded: bool = True,
-    session_threads: int = 1,
+    may_yield: bool = True,
 ) -> dict[str, Any]:
     """Returns what came of a test with these settings, which issues `queries`; the process must end soon after.
 
@@ -107,7 +107,7 @@ def run(
     qps, limit_ns = float(settings["server_target_qps"]), float(settings["server_target_latency_ns"])
     percentile = float(settings["server_target_latency_percentile"])
     arguments = (sut, dataset, settings, "performance", performance_samples, folder)
-    more = {"decoded": decoded, "session_threads": session_threads}
+    more = {"decoded": decoded, "may_yield": may_yield}
     test = threading.Thread(target=loadgen.run_test, args=arguments, kwargs=more, daemon=True)
     # Here, so that scipy is not imported while queries wait.
     if not early_stopping.met(queries, 0, percentile):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from common.errors import RunFailed
 from scenarios.base import Session
 from scenarios.harness.sut import Complete, SystemUnderTest
-from scenarios.harness.yielding import yielding
+from scenarios.harness.yielding import pays, yielding
 from suite.own_thread import on_own_thread
 from suite.placement import shares
 from suite.subject import Subject
@@ -72,7 +72,7 @@ def arrival_latency(
 
     sut = _serving_system(subject, sessions, complete, serving)
     started = time.perf_counter()
-    with yielding(limit_ms * 1e6, serving.threads):
+    with yielding(limit_ms * 1e6 if pays(serving.threads) else None):
         for number, moment in enumerate(due):
             wait = moment - (time.perf_counter() - started)
             if wait > 0:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.suite.commands import Command
 from tools.bench import unhindered
-from tools.bench.measures import MEASURES, Bench, child
+from tools.bench.bench import Bench, child
+from tools.bench.measures import MEASURES
 from tools.bench.rows import MET, MISSED, UNKNOWN, Bar, row
 
 AT_MOST_3 = Bar(True, 3.0, "µs")
@@ -103,7 +104,7 @@ def test_one_sample_takes_as_long_as_it_takes(data_root: Path) -> None:
 
 
 def test_a_large_model_is_one_that_runs(data_root: Path, tmp_path: Path) -> None:
-    from tools.bench.measures import _large
+    from tools.bench.streams import _large
 
     subject = _large(bench(data_root), tmp_path / "large.onnx")
     serving = {"batch": 1, "max_wait_us": 0, "sessions": 1, "threads": 1, "device": "cpu"}

@@ -1,10 +1,9 @@
 """One measurement in a process of its own: LoadGen runs one test a process, and memory is counted by the process.
 
-`python -m tools.bench.child JOB` prints what it measured as one JSON object; tools.bench.measures starts it.
+`python -m tools.bench.child JOB` prints what it measured as one JSON object; tools.bench.bench starts it.
 """
 
 import json
-import math
 import os
 import random
 import sys
@@ -122,13 +121,9 @@ def _run(sut: SystemUnderTest, subject: Subject, job: dict[str, Any], mode: str 
     settings = test_settings(scenario, rules, job["hint"], accuracy_log_rng_seed=7)
     if job.get("coalesce"):
         settings["server_coalesce_queries"] = True
-    if job.get("preempts"):
-        yielding.LEAST_LIMIT_NS = math.inf
     with tempfile.TemporaryDirectory() as folder:
-        threads = job["serving"]["threads"]
-        loadgen.run_test(
-            sut, subject.dataset, settings, mode, PERFORMANCE_SAMPLES, Path(folder), session_threads=threads
-        )
+        may_yield = yielding.pays(job["serving"]["threads"]) and not job.get("preempts")
+        loadgen.run_test(sut, subject.dataset, settings, mode, PERFORMANCE_SAMPLES, Path(folder), may_yield=may_yield)
         result = logs.read(Path(folder))
     if sut.faults:
         raise RuntimeError(sut.faults[0].detail)

@@ -34,6 +34,8 @@ class Row:
     figures: tuple[float, ...]
     bar: Bar
     why: str = ""
+    # What keeps the figure from its bar; for people, where it is not met.
+    bound: str = ""
     reference: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -93,6 +95,7 @@ class Row:
             "verdict": self.verdict,
             "more_pairs": self.more_pairs,
             "why": self.why,
+            "bound": self.bound,
             "reference": self.reference,
             **self.extra,
         }

@@ -1,0 +1,76 @@
+"""The rows of sessions that do nothing, beside a callback that does nothing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from suite.variant import Serving
+from tools.bench.bench import WORKLOADS, Bench, beside, child, offline_load, stream_load
+from tools.bench.rows import Bar, Row, row
+from tools.bench.server import LOAD_STEP, loads_held
+from tools.bench.upstream import Column
+
+# The first trial, queries a second.
+SERVER_START = {False: 120_000.0, True: 300_000.0}
+LIMIT_MS = 5.0
+# Plain, a session that answers at once is asked for every query; waiting a moment for more spares most of that.
+SERVER_SERVING = {False: Serving(256, 100, 1, 1, "cpu"), True: Serving(256, 0, 1, 1, "cpu")}
+# Timed one by one where the bare callback took 3.9 µs.
+BOUND = (
+    "numpy's gather of a sample (1.1 µs where the bare callback takes 3.9), its argmax (0.5), two clocks (0.3), "
+    "checks and books"
+)
+OFFLINE_SERVING = Serving(512, 0, 2, 1, "cpu")
+
+
+def null_offline(bench: Bench) -> Iterator[Row]:
+    """Yields the throughput of a session that does nothing over that of a callback that does nothing."""
+    name = "null Offline"
+    job = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": OFFLINE_SERVING.__dict__}
+    job |= offline_load(bench, 1.2e6)
+    column = bench.column(WORKLOADS[0], "offline", "rate", null=True)
+    yield _against_bare(bench, name, job, "figure", "samples/s", Bar(False, 0.7, ""), column, ratio=True)
+
+
+def null_single_stream(bench: Bench) -> Iterator[Row]:
+    """Yields the median latency of a session that does nothing minus that of a callback that does nothing."""
+    job = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": Serving(1, 0, 1, 1, "cpu").__dict__}
+    job |= stream_load(bench, 1500)
+    column = bench.column(WORKLOADS[0], "single-stream", "p50_us", null=True)
+    yield _against_bare(
+        bench, "null SingleStream", job, "p50_us", "µs, p50", Bar(True, 2.0, "µs"), column, ratio=False, bound=BOUND
+    )
+
+
+def _against_bare(
+    bench: Bench,
+    name: str,
+    job: dict[str, Any],
+    key: str,
+    sides: str,
+    bar: Bar,
+    column: Column | None,
+    *,
+    ratio: bool,
+    bound: str = "",
+) -> Row:
+    def measure(bare_first: bool) -> tuple[float, float]:
+        found = {bare: child("loaded_test", bare=bare, **job)[key] for bare in (bare_first, not bare_first)}
+        return found[True], found[False]
+
+    pairs = bench.in_turn(name, measure, column)
+    reference = beside(column, pairs, bar.unit, ratio=ratio)
+    return row(name, "bare callback", sides, pairs, bar, ratio=ratio, reference=reference, bound=bound)
+
+
+def null_server(bench: Bench) -> Iterator[Row]:
+    """Yields the highest load held of a session that does nothing over that of a callback, plain and coalesced."""
+    for coalesce in (False, True):
+        name = f"null Server, {'coalesced' if coalesce else 'plain'}"
+        serving = SERVER_SERVING[coalesce]
+        job: dict[str, Any] = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": serving.__dict__}
+        job |= {"limit_ms": LIMIT_MS, "coalesce": coalesce}
+        sides = {bare: {**job, "bare": bare} for bare in (True, False)}
+        pairs = loads_held(bench, name, sides, SERVER_START[coalesce])
+        why = f"served in batches of up to {serving.batch}, which wait {serving.max_wait_us} µs for more; "
+        why += f"each ratio is a power of {LOAD_STEP**2:.3g}"
+        yield row(name, "bare callback", "queries/s", pairs, Bar(False, 0.8, ""), ratio=True, why=why)

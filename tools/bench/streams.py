@@ -1,0 +1,74 @@
+"""The rows of SingleStream: what the suite adds to a query."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from common.files import sha256_file
+from reference_models.base import Model
+from suite.subject import describe
+from suite.variant import Serving
+from tools.bench import large_model
+from tools.bench.bench import BACKENDS, WORKLOADS, Bench, beside, child, stream_load
+from tools.bench.rows import Bar, Row, row
+from tools.bench.upstream import Column
+
+# What takes 10 ms and more a sample, for the bar on slow models: so many convolutions of random weights.
+LARGE_LAYERS = 14
+BOUND = (
+    "LoadGen's call of Python and Python's of LoadGen, with caches that the model has emptied; a system under test in "
+    "C++ would spare it, but LoadGen's wheel exports nothing to link one with"
+)
+
+
+def single_stream_overhead(bench: Bench) -> Iterator[Row]:
+    """Yields what the suite adds to the median single-stream query, by backend, and for a model of 10 ms and more."""
+    for backend in BACKENDS:
+        column = bench.column(WORKLOADS[0], "single-stream", "p50_us") if backend == "onnxruntime" else None
+        name = f"SingleStream overhead, {WORKLOADS[0]}, {backend}"
+        pairs, why = _streams(bench, name, bench.subject(WORKLOADS[0], backend), 50e3, column)
+        reference = beside(column, pairs, "µs")
+        yield row(
+            name,
+            "raw loop",
+            "µs, p50",
+            pairs,
+            Bar(True, 3.0, "µs"),
+            ratio=False,
+            why=why,
+            reference=reference,
+            bound=BOUND,
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        subject = _large(bench, Path(folder) / "large.onnx")
+        name = "SingleStream overhead, a large model, onnxruntime"
+        pairs, why = _streams(bench, name, subject, 5e6, None)
+        parts = [(raw, raw + 100 * (suite - raw) / raw) for raw, suite in pairs]
+        figures = row(name, "raw loop", "µs, p50", parts, Bar(True, 0.5, "%"), ratio=False, why=why)
+        yield replace(figures, suite=median(suite for _, suite in pairs))
+
+
+def _streams(
+    bench: Bench, name: str, subject: dict[str, Any], latency_ns: float, column: Column | None
+) -> tuple[list[tuple[float, float]], str]:
+    """Returns pairs (raw, suite) of median latencies, and what the least possible callback adds in their place."""
+    job = {"subject": subject, "serving": Serving(1, 0, 1, 1, "cpu").__dict__, **stream_load(bench, latency_ns)}
+    least: list[float] = []
+
+    def measure(least_first: bool) -> tuple[float, float]:
+        found = {one: child("single_stream", least=one, **job) for one in (least_first, not least_first)}
+        least.append(found[True]["suite"] - found[True]["base"])
+        return found[False]["base"], found[False]["suite"]
+
+    pairs = bench.in_turn(name, measure, column)
+    return pairs, f"the least that a callback in Python can do adds {median(least):.3g} µs"
+
+
+def _large(bench: Bench, path: Path) -> dict[str, Any]:
+    """Returns the subject of a model whose sample takes 10 ms and more, written to `path`."""
+    large_model.write(path, LARGE_LAYERS)
+    model = Model("onnx", path, sha256_file(path), ("random weights",))
+    return describe("fashion-resnet", "onnxruntime", model, {"graph_level": "all"}, bench.data_dir)
