@@ -14,7 +14,8 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 run: data
 	@$(BIN)/python -m suite.run --scenario offline --mode submission
 
-test: lint data
+test: lint
+	@$(BIN)/python -m tools.fetch_data fashion-mnist --split all
 	@$(BIN)/python -m pytest -m side_by_side -n 2 --dist worksteal
 	@$(BIN)/python -m pytest -m 'not side_by_side'
 

@@ -24,6 +24,8 @@ def workload(name: str, folder: Path, build: Callable[[], "torch.nn.Module"]) ->
         name=name,
         dataset_name=fashion_mnist.NAME,
         open_dataset=fashion_mnist.FashionMnist,
+        calibrate=fashion_mnist.calibrate,
+        training_sha256=fashion_mnist.TRAINING_SHA256,
         build=build,
         weights=folder / "weights.safetensors",
         input_shape=fashion_mnist.SHAPE,

@@ -69,6 +69,14 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Training samples to set ranges by: preprocessed, shape (n, *input_shape), and their indices in the split."""
+
+    samples: NDArray[np.float32]
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Workload:
     """A task that can be judged.
 
@@ -77,12 +85,16 @@ class Workload:
     answer, as MLPerf's reference implementations log it; it is also given outputs that are no numbers, which fail the
     run whatever it makes of them. `score` is the accuracy script's function from
     (answers in index order, truth) to metrics. `target_factor` is the share of the reference's quality that counts.
-    What the reference's training wrote lies beside its weights, in reference.json.
+    `calibrate` draws so many training samples from the dataset's folder, none of which is in the evaluation set, the
+    same each time; `training_sha256` is the digest of what it draws from. What the reference's training wrote lies
+    beside its weights, in reference.json.
     """
 
     name: str
     dataset_name: str
     open_dataset: Callable[[Path], Dataset]
+    calibrate: Callable[[Path, int], Calibration]
+    training_sha256: str
     build: Callable[[], "torch.nn.Module"]
     weights: Path
     input_shape: tuple[int, ...]

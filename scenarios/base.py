@@ -30,7 +30,9 @@ class Backend(Protocol):
 
     `FORMATS` are the model formats that it loads, the preferred one first. `ELIGIBLE` is False for a backend whose
     numbers can never count (null, simulated). `OPTIONS` names its runtime options: a tuple holds the allowed
-    values, the default first; a number is the default of an option that takes any whole number from 0 up.
+    values, the default first; a number is the default of an option that takes any whole number from 0 up. It may also
+    have `arithmetic`, with the parameters of `load`, which returns how many multiply-accumulates of one sample ran in
+    which types on which provider.
     """
 
     FORMATS: tuple[str, ...]

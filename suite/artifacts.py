@@ -1,11 +1,9 @@
-"""The model files that backends load: the reference's weights, and what was once exported from them.
+"""The model files that backends load: the reference's weights, and what was once exported from them (suite.shelf).
 
-An export lies in `<cache>/artifacts/<key>/`, beside an artifact.json that says what it is. The key is the digest of
-all that went into it. Reading one imports neither torch nor onnx.
+The key of an export is the digest of all that went into it. To find one imports neither torch nor onnx.
 """
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,13 +13,10 @@ from typing import Any
 from common.errors import UsageError
 from common.files import digest_of, sha256_file
 from reference_models.base import Model, Workload
-from suite import export
+from suite import export, shelf
 
-SCHEMA = 1
 OPSET = 20
 PACKAGES = ("torch", "onnx", "onnxscript")
-FILE = "model.onnx"
-CARD = "artifact.json"
 FORMATS = ("safetensors", "onnx")
 EXPORTED = "exported to ONNX"
 
@@ -38,7 +33,7 @@ class _Source:
     def key(self) -> str:
         return digest_of(
             {
-                "schema": SCHEMA,
+                "schema": shelf.SCHEMA,
                 "weights": self.reference.sha256,
                 "network": self.network,
                 "exporter": sha256_file(Path(export.__file__)),
@@ -47,13 +42,8 @@ class _Source:
             }
         )
 
-    def folder(self, cache: Path) -> Path:
-        return cache / "artifacts" / self.key
-
     def card(self) -> dict[str, Any]:
         return {
-            "schema": SCHEMA,
-            "key": self.key,
             "format": "onnx",
             "opset": OPSET,
             "versions": dict(self.versions),
@@ -71,7 +61,12 @@ def prepare(workload: Workload, formats: Sequence[str], data: Path, cache: Path)
     if known is None:
         source = _source(workload)
         dataset = workload.open_dataset(data)
-        export.publish(workload, source.reference, OPSET, dataset, source.card(), source.folder(cache))
+        shelf.publish(
+            cache,
+            source.key,
+            source.card(),
+            lambda path: export.write(workload, source.reference, OPSET, dataset, path),
+        )
     return prepared(workload, formats, cache)
 
 
@@ -93,8 +88,7 @@ def cached(workload: Workload, formats: Sequence[str], cache: Path) -> Model | N
         raise UsageError(f"{workload.name} can be had as {' or '.join(FORMATS)}, not as {' or '.join(formats)}.")
     if wanted == "safetensors":
         return reference_model(workload)
-    folder = _source(workload).folder(cache)
-    return read(folder) if folder.is_dir() else None
+    return shelf.cached(cache, _source(workload).key)
 
 
 def is_export(model_format: object, chain: Sequence[str]) -> bool:
@@ -117,45 +111,6 @@ def reference_model(workload: Workload) -> Model:
             f"found {found}. Restore both from the repository."
         )
     return Model("safetensors", workload.weights, found, (f"{workload.name} reference, weights {found}",))
-
-
-def read(folder: Path) -> Model:
-    """Returns the model of an artifact's folder; raises UsageError where its files are not what was written there."""
-    card = _read_card(folder)
-    strangers = sorted({path.name for path in folder.iterdir()} - {FILE, CARD})
-    if strangers:
-        # An ONNX model may keep its weights in files of their own, of which its digest says nothing.
-        raise _bad(folder / strangers[0], "it is no part of an artifact", folder)
-    if card["key"] != folder.name:
-        raise _bad(folder / CARD, f"it is the card of artifact {card['key']}, not of {folder.name}", folder)
-    try:
-        found = sha256_file(folder / FILE)
-    except OSError as error:
-        raise _bad(folder / FILE, f"it cannot be read ({error})", folder) from error
-    if found != card["sha256"]:
-        raise _bad(folder / FILE, f"expected SHA-256 {card['sha256']}, found {found}", folder)
-    return Model(card["format"], folder / FILE, found, tuple(card["chain"]))
-
-
-def _read_card(folder: Path) -> dict[str, Any]:
-    path = folder / CARD
-    try:
-        card: dict[str, Any] = json.loads(path.read_bytes())
-        if card["schema"] != SCHEMA:
-            raise _bad(path, f"expected schema {SCHEMA}, found {card['schema']}", folder)
-        if not all(isinstance(card[name], str) for name in ("key", "format", "sha256")):
-            raise _bad(path, "expected texts for key, format and sha256", folder)
-        if not all(isinstance(change, str) for change in card["chain"]):
-            raise _bad(path, "expected texts in chain", folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _bad(path, f"it is no artifact's card ({error!r})", folder) from error
-    return card
-
-
-def _bad(path: Path, what: str, folder: Path) -> UsageError:
-    return UsageError(
-        f"The model artifact {path} is corrupt or foreign: {what}. Delete the folder {folder} to have it made again."
-    )
 
 
 def _source(workload: Workload) -> "_Source":

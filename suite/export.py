@@ -2,9 +2,6 @@
 
 import contextlib
 import logging
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import TandemError
-from common.files import sha256_file, write_atomically, write_json
+from common.files import write_atomically
 from reference_models.base import Dataset, Model, Workload
 
 if TYPE_CHECKING:
@@ -28,30 +25,14 @@ COMPARED_SAMPLES = 512
 BATCHES = (1, 3, 64, 256)
 
 
-def publish(
-    workload: Workload, reference: Model, opset: int, dataset: Dataset, card: dict[str, Any], folder: Path
-) -> None:
-    """Exports the reference, checks it on samples of `dataset`, and puts it with its card into `folder` at once.
+def write(workload: Workload, reference: Model, opset: int, dataset: Dataset, path: Path) -> dict[str, Any]:
+    """Exports the reference to `path` and returns how far it is from the reference on samples of `dataset`.
 
-    Two processes may do so at the same time: one folder stays. Raises TandemError where the export computes
-    something else than the reference.
+    Raises TandemError where the export computes something else than the reference.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:16]}."))
-    try:
-        model = draft / "model.onnx"
-        network = load_network(workload, reference.path)
-        write_atomically(model, exported(network, workload, opset))
-        facts = compare(network, model, resident(dataset))
-        write_json(draft / "artifact.json", {**card, **facts, "sha256": sha256_file(model)})
-        try:
-            os.rename(draft, folder)
-        except OSError:
-            # A folder that holds something cannot be replaced: another process came first, and its export stays.
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    network = load_network(workload, reference.path)
+    write_atomically(path, exported(network, workload, opset))
+    return compare(network, path, resident(dataset))
 
 
 def load_network(workload: Workload, weights: Path) -> "torch.nn.Module":

@@ -17,11 +17,12 @@ from common.files import digest_of, write_json
 from common.names import unknown
 from reference_models.base import Model, Workload
 from scenarios.base import LoadRules, Scenario
-from suite import artifacts, environment, launch, memory, plugins, recipes, resources, rules, store
+from suite import artifacts, derived, environment, launch, memory, plugins, recipes, resources, rules, store
 from suite.conduct import Ready
 from suite.plan import PEAK, Plan
 from suite.plugins import BackendDescription
 from suite.progress import say, shown
+from suite.recipes import Step
 from suite.search import Terms
 from suite.subject import describe
 from suite.variant import Serving, Variant
@@ -53,6 +54,7 @@ def ready(plan: Plan) -> Ready:
         backend=backend,
         model=_model(plan, workload, backend.formats),
         requested=plan.requested,
+        made=lambda step, model: _made(plan, workload, step, model),
         options=plan.options,
     )
     subject = describe(plan.workload, plan.backend, variant.model, dict(variant.options), Path(plan.data_dir))
@@ -124,6 +126,25 @@ def _model(plan: Plan, workload: Workload, formats: tuple[str, ...]) -> Model:
     job = {"workload": plan.workload, "formats": formats, "data_dir": plan.data_dir, "cache_dir": plan.cache_dir}
     call("export", job, plan.stall_timeout_s, "preparing the model")
     return artifacts.prepared(workload, formats, cache)
+
+
+def _made(plan: Plan, workload: Workload, step: Step, model: Model) -> Model:
+    """Returns what a recipe's step has made of a model: from the cache, made first where it is not there."""
+    cache = Path(plan.cache_dir)
+    found = derived.cached(step, model, workload, cache)
+    if found is None:
+        job = {
+            "step": asdict(step),
+            "model": {**asdict(model), "path": str(model.path)},
+            "workload": plan.workload,
+            "data_dir": plan.data_dir,
+            "cache_dir": plan.cache_dir,
+        }
+        call("make", job, plan.stall_timeout_s, "preparing the model")
+        found = derived.cached(step, model, workload, cache)
+    if found is None:
+        raise RunFailed(f"{step.name} left no model in {cache}; look whether something else deletes files there.")
+    return found
 
 
 def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms, versions: list[str]) -> dict[str, Any]:

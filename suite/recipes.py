@@ -4,9 +4,13 @@ Steps are joined by `+`, a step's parameters follow `:` and are joined by `,`; a
 parameter: `prune:sparsity=0.7+quantize:int8,granularity=tensor`. The empty recipe is the reference.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from common import names as spelling
 from common.errors import UsageError
@@ -19,7 +23,7 @@ PACKAGE, KIND = "suite.optimizations", "optimization"
 
 
 class Optimization(Protocol):
-    """A module that makes one variant of another.
+    """A module that makes one variant of another: a `Setter` or a `Maker`.
 
     `MAIN` is the parameter that a bare word stands for; `PARAMETERS` names all, each with its allowed values.
     """
@@ -31,8 +35,33 @@ class Optimization(Protocol):
         """Raises UsageError where the backend cannot have this optimization."""
         ...
 
+
+class Setter(Optimization, Protocol):
+    """An optimization that is a runtime's option, and leaves the model as it is."""
+
     def apply(self, variant: Variant, backend: BackendDescription, parameters: Mapping[str, str]) -> Variant:
         """Returns the variant with this optimization, on a backend that can have it."""
+        ...
+
+
+class Maker(Optimization, Protocol):
+    """An optimization that makes a model of a model in one of its `FORMATS`, with these `PACKAGES`."""
+
+    FORMATS: tuple[str, ...]
+    PACKAGES: tuple[str, ...]
+    __file__: str
+
+    def samples_wanted(self, parameters: Mapping[str, str]) -> int:
+        """Returns how many training samples it looks at."""
+        ...
+
+    def make(
+        self, source: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32] | None
+    ) -> dict[str, Any]:
+        """Writes to `target` what it makes of the model at `source`, and returns facts for its card.
+
+        In a child process alone.
+        """
         ...
 
 
@@ -61,9 +90,13 @@ def fold(
     backend: BackendDescription,
     model: Model,
     requested: Requested,
+    made: Callable[[Step, Model], Model],
     options: Mapping[str, str] | None = None,
 ) -> Variant:
-    """Returns the variant that a recipe makes of `model` on a backend; `options` are runtime options besides."""
+    """Returns the variant that a recipe makes of `model` on a backend; `options` are runtime options besides.
+
+    `made` returns what a maker's step has made of a model.
+    """
     steps = parse(recipe)
     variant = Variant(
         workload=workload,
@@ -78,7 +111,10 @@ def fold(
     )
     check(recipe, backend, options or {})
     for step in steps:
-        variant = _optimization(step.name).apply(variant, backend, step.parameters)
+        if _makes(step.name):
+            variant = replace(variant, model=made(step, variant.model))
+        else:
+            variant = cast(Setter, _optimization(step.name)).apply(variant, backend, step.parameters)
     return replace(variant, options=runtime_options(backend, variant.options))
 
 
@@ -99,6 +135,16 @@ def runtime_options(backend: BackendDescription, given: Mapping[str, str]) -> di
         option: given.get(option, str(allowed) if isinstance(allowed, int) else allowed[0])
         for option, allowed in backend.options.items()
     }
+
+
+def maker(name: str) -> Maker:
+    """Returns an optimization that makes a model."""
+    assert _makes(name)
+    return cast(Maker, _optimization(name))
+
+
+def _makes(name: str) -> bool:
+    return hasattr(_optimization(name), "make")
 
 
 def _optimization(name: str) -> Optimization:

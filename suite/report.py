@@ -5,7 +5,7 @@ from typing import Any
 
 from common.errors import TandemError
 from common.files import canonical_json
-from suite import curve, placement, stages
+from suite import arithmetic, curve, placement, stages
 from suite.execute import Outcome, Sought
 from suite.law import complete
 from suite.law.drain import Counted
@@ -37,6 +37,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "accuracy": None if metrics is None else {**metrics, "target": ready.workload.target},
         "attempts": outcome.attempts,
         "peak": None if outcome.sought is None else outcome.sought.record(),
+        "arithmetic": outcome.ready.preparation.get("arithmetic"),
         "stages": _stages_record(outcome),
         "invalid_because": [one.__dict__ for one in outcome.explanations],
         "verdict": outcome.verdict.record(),
@@ -45,7 +46,8 @@ def _record(outcome: Outcome) -> dict[str, Any]:
 
 def _lines(outcome: Outcome) -> list[str]:
     plan, ready, serving = outcome.ready.plan, outcome.ready, outcome.ready.serving
-    facts = [row for row in (_speed(outcome), _load(outcome), _accuracy(outcome), _attempts(outcome)) if row]
+    rows = (_speed(outcome), _load(outcome), _accuracy(outcome), _arithmetic(outcome), _attempts(outcome))
+    facts = [row for row in rows if row]
     width = max((len(name) for name, _ in facts), default=0)
     return [
         f"{plan.workload} on {plan.backend} {ready.backend_version} ({serving.device}), {plan.scenario}, "
@@ -178,6 +180,12 @@ def _accuracy(outcome: Outcome) -> tuple[str, str] | None:
     parts = [f"95 % interval {metrics['low_95']:.2f} to {metrics['high_95']:.2f}"] if "low_95" in metrics else []
     parts.append(f"target {workload.target:.2f}: {100 * workload.target_factor:g} % of the fp32 reference")
     return "accuracy", f"{metrics[workload.metric]:.2f} % {workload.metric}  ({'; '.join(parts)})"
+
+
+def _arithmetic(outcome: Outcome) -> tuple[str, str] | None:
+    """Returns which arithmetic ran, whatever the variant is called."""
+    found = outcome.ready.preparation.get("arithmetic")
+    return ("arithmetic", f"{arithmetic.shares(found)}  (of the multiply-accumulates)") if found else None
 
 
 def _attempts(outcome: Outcome) -> tuple[str, str] | None:

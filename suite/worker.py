@@ -1,11 +1,12 @@
 """The child process: carries out one task, tells its parent through a pipe, and ends. Started by suite.launch alone."""
 
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from common.errors import RunFailed, TandemError, UsageError
 from common.files import write_json
+from reference_models.base import Model
 from scenarios.base import Session
 from scenarios.harness import timeline, yielding
 from scenarios.harness.stages import Stages
@@ -61,14 +63,33 @@ def export(job: dict[str, Any], channel: Channel) -> Any:
 
     channel.phase("exporting the model", silent=True)
     workload = plugins.workload(job["workload"])
-    cache = Path(job["cache_dir"])
-    try:
+    with _kept_in(Path(job["cache_dir"])) as cache:
         artifacts.prepare(workload, tuple(job["formats"]), Path(job["data_dir"]), cache)
+    return None
+
+
+def make(job: dict[str, Any], channel: Channel) -> Any:
+    """Makes the model of a recipe's step, in the cache."""
+    from suite import derived, recipes
+
+    step = recipes.Step(**job["step"])
+    channel.phase(f"applying {step.name}", silent=True)
+    given = job["model"]
+    model = Model(given["format"], Path(given["path"]), given["sha256"], tuple(given["chain"]))
+    with _kept_in(Path(job["cache_dir"])) as cache:
+        derived.make(step, model, plugins.workload(job["workload"]), Path(job["data_dir"]), cache)
+    return None
+
+
+@contextlib.contextmanager
+def _kept_in(cache: Path) -> Iterator[Path]:
+    """Yields a cache to keep a model in; raises UsageError where it takes none."""
+    try:
+        yield cache
     except OSError as error:
         raise UsageError(
             f"The model cannot be kept in the cache {cache} ({error.strerror or error}). Give another with --cache-dir."
         ) from error
-    return None
 
 
 def search(job: dict[str, Any], channel: Channel) -> Any:
@@ -82,6 +103,8 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
     if "serving" not in findings:
         findings.update(_serving(subject, requested, terms, job["tune_seconds"], channel))
     serving = Serving(**findings["serving"])
+    if "arithmetic" not in findings:
+        findings["arithmetic"] = _arithmetic(subject, serving, channel)
     with loaded(subject, serving) as sessions:
         if "sensitivity" not in findings:
             # Before anything has shown this process the whole evaluation set.
@@ -98,6 +121,19 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
             load = replace(terms, load_fraction=None) if job["seeks_peak"] else terms
             measured = hint(subject, sessions, serving, load)
     return {"findings": findings, "measured": measured}
+
+
+def _arithmetic(subject: Subject, serving: Serving, channel: Channel) -> dict[str, int] | None:
+    """Returns multiply-accumulates by what ran them, None where the backend cannot tell."""
+    tell = getattr(subject.backend, "arithmetic", None)
+    if tell is None:
+        return None
+    channel.phase("looking which arithmetic runs", silent=True)
+    device, threads = serving.device, serving.threads
+    found: dict[str, int] = tell(
+        subject.model, subject.workload, device=device, threads=threads, options=subject.options
+    )
+    return found
 
 
 def _serving(
@@ -272,6 +308,7 @@ TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
     "describe": describe,
     "devices": devices,
     "export": export,
+    "make": make,
     "compare": compare,
     "reference": reference,
     "search": search,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from common.files import digest_of, sha256_bytes
-from reference_models.base import Indices, Mark, unmarked
+from reference_models.base import Calibration, Indices, Mark, unmarked
 
 NAME = "fashion-mnist"
 LICENCE = "MIT, Copyright 2017 Zalando SE"
@@ -52,6 +52,10 @@ FILES = {
         DataFile("train-labels-idx1-ubyte", "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9", 60_008),
     ),
 }
+
+
+TRAINING_SHA256 = digest_of([file.sha256 for file in FILES["train"]])
+CALIBRATION_SEED = 1708_07747
 
 
 def read_file(folder: Path, file: DataFile) -> bytes:
@@ -99,6 +103,18 @@ def preprocess(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns images as the networks want them: float32, shape (n, 1, 28, 28), normalised."""
     scaled = (pixels.astype(np.float32) / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
     return scaled[:, None]
+
+
+def calibrate(folder: Path, count: int) -> Calibration:
+    """Returns training images drawn at random, the same each time; none has the pixels of a test image.
+
+    Raises UsageError where the training images are missing or altered.
+    """
+    pixels = images(folder, "train")
+    judged = {image.tobytes() for image in images(folder, "test")}
+    order = np.random.default_rng(CALIBRATION_SEED).permutation(len(pixels))
+    indices = [int(index) for index in order if pixels[index].tobytes() not in judged][:count]
+    return Calibration(preprocess(pixels[indices]), tuple(indices))
 
 
 def compress(pixels: NDArray[np.uint8]) -> list[bytes]:

@@ -1,5 +1,7 @@
 """Runs ONNX files on onnxruntime: on the CPU, and on CUDA where a session really gets it."""
 
+import json
+import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from reference_models.base import Model, Workload
+from suite.arithmetic import macs
+from suite.backends._products import products
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -55,6 +59,20 @@ def load(
     """Returns a session on an ONNX file; raises UsageError where onnxruntime cannot load it, or lacks the device."""
     session = _open(model.path, device, _session_options(threads, options["graph_level"]))
     return OnnxRuntimeSession(session)
+
+
+def arithmetic(
+    model: Model, workload: Workload, *, device: str, threads: int, options: Mapping[str, str]
+) -> dict[str, int]:
+    """Returns the multiply-accumulates of one sample by type and provider, as onnxruntime's profile says they ran."""
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = _session_options(threads, options["graph_level"])
+        chosen.enable_profiling = True
+        chosen.profile_file_prefix = str(Path(folder) / "profile")
+        session = _open(model.path, device, chosen)
+        session.run(None, {session.get_inputs()[0].name: np.zeros((1, *workload.input_shape), np.float32)})
+        events = json.loads(Path(session.end_profiling()).read_bytes())
+    return macs(events, products(model.path))
 
 
 class OnnxRuntimeSession:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from common.errors import UsageError
 from reference_models.base import Model, Workload
 from scenarios.base import Backend, Session
-from suite import artifacts, plugins, recipes
+from suite import artifacts, derived, plugins, recipes
 from suite.places import cache_dir
+from suite.recipes import Step
 from suite.variant import Requested, Variant
 
 WORKLOADS = plugins.names("reference_models")
@@ -42,6 +43,16 @@ def model(workload: Workload, backend: Backend) -> Model:
     return artifacts.prepare(workload, backend.FORMATS, data_folder(workload), CACHE)
 
 
+def made(step: Step, source: Model, workload: Workload) -> Model:
+    """Returns what a recipe's step makes of a model, made here where it is not in the cache."""
+    found = derived.cached(step, source, workload, CACHE)
+    if found is None:
+        derived.make(step, source, workload, data_folder(workload), CACHE)
+        found = derived.cached(step, source, workload, CACHE)
+    assert found
+    return found
+
+
 def variant(backend: str, workload: Workload, recipe: str = "", **options: str) -> Variant:
     """Returns a variant of the reference on a backend."""
     return recipes.fold(
@@ -50,6 +61,7 @@ def variant(backend: str, workload: Workload, recipe: str = "", **options: str) 
         backend=plugins.describe(backend),
         model=model(workload, plugins.backend(backend)),
         requested=Requested(),
+        made=lambda step, source: made(step, source, workload),
         options=options,
     )
 

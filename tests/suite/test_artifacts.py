@@ -13,7 +13,7 @@ import pytest
 from common.errors import UsageError
 from common.files import sha256_file
 from reference_models.base import Workload
-from suite import artifacts, plugins
+from suite import artifacts, plugins, shelf
 
 pytestmark = pytest.mark.side_by_side
 
@@ -124,7 +124,7 @@ def test_another_artifacts_files_are_refused(cache: Path) -> None:
     folder = folder_of(cache)
     foreign = folder.rename(folder.with_name("f" * 64))
     with pytest.raises(UsageError, match="card of artifact .*, not of ffff"):
-        artifacts.read(foreign)
+        shelf.read(foreign)
 
 
 def test_deleting_a_damaged_artifact_helps(cache: Path, data_root: Path) -> None:

@@ -1,5 +1,6 @@
 """Recipes are parsed into steps, written in one way, and folded into variants."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def fold(recipe: str, backend: str, **options: str) -> Variant:
         backend=plugins.describe(backend),
         model=MODEL,
         requested=Requested(),
+        made=lambda step, model: replace(model, sha256="cd" * 32, chain=(*model.chain, recipes.canonical([step]))),
         options=options,
     )
 
@@ -131,8 +133,35 @@ def test_a_wrong_runtime_option_is_refused_in_a_sentence(backend: str, options: 
     assert sentence in str(caught.value)
 
 
+def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> None:
+    variant = fold("prune:0.5+quantize:int8,granularity=tensor+fuse:level=basic", "onnxruntime")
+    assert variant.model.chain == ("reference", "prune:0.5", "quantize:int8,granularity=tensor")
+    assert variant.options == {"graph_level": "basic"}
+    assert variant.id != fold("fuse:level=basic", "onnxruntime").id
+
+
+@pytest.mark.parametrize(
+    ("recipe", "backend", "sentence"),
+    [
+        ("quantize:int8", "torch", "the backend torch loads safetensors. Use --backend onnxruntime."),
+        ("prune:0.5", "torch", "prune makes an ONNX model, and the backend torch loads safetensors"),
+        ("quantize", "onnxruntime", "quantize needs a type: quantize:int8."),
+        ("quantize:granularity=tensor", "onnxruntime", "quantize needs a type"),
+        ("quantize:int4", "onnxruntime", "type of quantize cannot be 'int4'. Allowed: int8"),
+        ("quantize:int8,scales=dynamic,calibration=minmax", "onnxruntime", "calibration of quantize says nothing with"),
+        ("prune", "onnxruntime", "prune needs a sparsity, as in prune:sparsity=0.5"),
+        ("prune:1.0", "onnxruntime", "sparsity of prune cannot be '1.0'"),
+        ("prune:0.5,pattern=2:4", "onnxruntime", "leave out sparsity"),
+    ],
+)
+def test_what_a_maker_cannot_do_is_refused_before_it_begins(recipe: str, backend: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        fold(recipe, backend)
+    assert sentence in str(caught.value)
+
+
 def test_every_optimization_says_what_it_takes() -> None:
     for name in plugins.names("suite.optimizations"):
         module = plugins.load("suite.optimizations", "optimization", name)
         assert module.MAIN in module.PARAMETERS
-        assert callable(module.apply)
+        assert callable(module.make if hasattr(module, "make") else module.apply)

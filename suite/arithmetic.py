@@ -1,0 +1,73 @@
+"""Which arithmetic really ran: multiply-accumulates by type and provider, read from onnxruntime's own profile.
+
+What a variant is called says what was asked for. A node that has no kernel for it runs in another type or place.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+FLOAT = ("Conv", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul")
+# Operators whose factors are integers, and where their inputs say of which type the second is: behind the first
+# factor, its scale and its zero point, or just behind the first factor. Packed weights are missing in a profile, their
+# zero point is not.
+INTEGER = {
+    "ConvInteger": 1,
+    "DynamicQuantizeMatMul": 1,
+    "MatMulInteger": 1,
+    "MatMulIntegerToFloat": 1,
+    "QGemm": 3,
+    "QLinearConv": 3,
+    "QLinearMatMul": 3,
+}
+NAMES = {"float": "float32", "double": "float64"}
+INTEGERS = ("int8", "uint8", "int16", "uint16")
+
+
+def macs(events: Iterable[Mapping[str, Any]], products: Mapping[str, int]) -> dict[str, int]:
+    """Returns multiply-accumulates by "type on provider", from the profile of one run.
+
+    `products` are those that are added up in one output, by the name that a node has in the model's file. onnxruntime
+    adds to the names of nodes that it changes, or gives new ones; of those the profile tells the weights' shape.
+    """
+    found: dict[str, int] = {}
+    for event in events:
+        node = event.get("args", {})
+        operator = node.get("op_name", "")
+        if event.get("cat") != "Node" or "output_type_shape" not in node or operator not in (*FLOAT, *INTEGER):
+            continue
+        into_one = products.get(_original(str(event["name"]), products)) or _into_one(operator, node)
+        label = f"{_kind(operator, node['input_type_shape'])} on {node['provider']}"
+        (output,) = node["output_type_shape"][0].values()
+        found[label] = found.get(label, 0) + math.prod(output) * into_one
+    return found
+
+
+def shares(found: Mapping[str, int]) -> str:
+    """Returns the shares for people, the largest first."""
+    total = sum(found.values())
+    ordered = sorted(found.items(), key=lambda one: -one[1])
+    return ", ".join(f"{100 * count / total:.3g} % {label}" for label, count in ordered)
+
+
+def _original(name: str, products: Mapping[str, int]) -> str:
+    """Returns the longest name of the file's with which a name begins."""
+    return max((one for one in products if name.startswith(one)), key=len, default="")
+
+
+def _into_one(operator: str, node: Mapping[str, Any]) -> int:
+    """Returns the products in one output by the shapes of a node's inputs, 0 where they do not say."""
+    shapes = [shape for one in node["input_type_shape"][:2] for shape in one.values()]
+    if "Conv" in operator:
+        return math.prod(shapes[1][1:]) if len(shapes) > 1 and len(shapes[1]) > 2 else 0
+    return int(shapes[0][-1]) if shapes and shapes[0] else 0
+
+
+def _kind(operator: str, inputs: list[Mapping[str, Any]]) -> str:
+    types = [NAMES.get(name, name) for one in inputs for name in one]
+    if operator not in INTEGER:
+        return types[0]
+    # DynamicQuantizeMatMul is given float32, and quantizes it by itself.
+    first = types[0] if types[0] in INTEGERS else "uint8"
+    second = next((name for name in types[INTEGER[operator] :] if name in INTEGERS), first)
+    return first if first == second else f"{first} x {second}"

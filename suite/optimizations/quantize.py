@@ -1,0 +1,143 @@
+"""Quantizes with onnxruntime: INT8 weights, and INT8 activations whose scales are fixed or those of each batch."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UsageError
+from suite.optimizations._onnx import FORMATS as FORMATS
+from suite.optimizations._onnx import check_backend
+from suite.plugins import BackendDescription
+
+if TYPE_CHECKING:
+    from onnxruntime.quantization import CalibrationDataReader
+
+MAIN = "type"
+# The first value of each is what is taken where none is given.
+PARAMETERS = {
+    "type": ("int8",),
+    "scales": ("static", "dynamic"),
+    "granularity": ("channel", "tensor"),
+    "calibration": ("minmax", "percentile", "entropy"),
+    "activations": ("uint8", "int8"),
+    "symmetry": ("asymmetric", "symmetric"),
+    "range": ("full", "reduced"),
+    "samples": ("256", "64", "1024"),
+}
+PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
+
+# What scales that come from each batch leave nothing to choose of.
+OF_STATIC = ("calibration", "activations", "symmetry", "range", "samples")
+METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+# The ranges of so many samples at a time are looked at: every layer's outputs are kept meanwhile.
+CALIBRATION_BATCH = 32
+# Of the histogram of a tensor, as TensorRT has it (Migacz, "8-bit Inference with TensorRT", GTC 2017).
+BINS = 2048
+
+
+def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
+    """Raises UsageError where the backend loads no ONNX, no type is given, or two parameters exclude each other."""
+    if MAIN not in parameters:
+        raise UsageError("quantize needs a type: quantize:int8.")
+    check_backend("quantize", backend)
+    without_use = [name for name in OF_STATIC if name in parameters]
+    if parameters.get("scales") == "dynamic" and without_use:
+        raise UsageError(
+            f"{without_use[0]} of quantize says nothing with scales=dynamic, which come from each batch. Leave it out."
+        )
+
+
+def samples_wanted(parameters: Mapping[str, str]) -> int:
+    """Returns how many training samples the ranges of activations are taken from."""
+    return 0 if parameters.get("scales") == "dynamic" else int(_value(parameters, "samples"))
+
+
+def make(
+    source: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32] | None
+) -> dict[str, Any]:
+    """Writes the quantized model: with QDQ nodes where scales are fixed, with integer operators where they are not."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    per_channel = _value(parameters, "granularity") == "channel"
+    with tempfile.TemporaryDirectory() as folder:
+        # Batch normalization goes into the convolutions, and every tensor gets its shape.
+        ready = Path(folder) / "ready.onnx"
+        quant_pre_process(source, ready, skip_symbolic_shape=True)
+        if samples is None:
+            # onnxruntime has no integer convolution of signed weights.
+            quantize_dynamic(ready, target, per_channel=per_channel, weight_type=QuantType.QUInt8)
+        else:
+            _static(ready, target, parameters, samples, per_channel)
+    return {}
+
+
+def _static(
+    ready: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32], per_channel: bool
+) -> None:
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    method = getattr(CalibrationMethod, METHODS[_value(parameters, "calibration")])
+    symmetric = _value(parameters, "symmetry") == "symmetric"
+    with tempfile.TemporaryDirectory() as folder:
+        ranges = Path(folder) / "ranges.json"
+        _calibrate(ready, ranges, method, samples, symmetric=symmetric)
+        quantize_static(
+            ready,
+            target,
+            None,
+            quant_format=QuantFormat.QDQ,
+            per_channel=per_channel,
+            reduce_range=_value(parameters, "range") == "reduced",
+            activation_type=getattr(QuantType, {"uint8": "QUInt8", "int8": "QInt8"}[_value(parameters, "activations")]),
+            weight_type=QuantType.QInt8,
+            calibrate_method=method,
+            extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True},
+            calibration_cache_path=ranges,
+        )
+
+
+def _calibrate(model: Path, ranges: Path, method: Any, samples: NDArray[np.float32], *, symmetric: bool) -> None:
+    """Writes the ranges of a model's activations.
+
+    By default onnxruntime takes 128 bins for entropy, of which 128 quantized ones leave nothing to choose, and has
+    percentiles symmetric about zero, which costs what is never negative half of its codes.
+    """
+    from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
+
+    bins = {} if method.name == "MinMax" else {"num_bins": BINS}
+    with tempfile.TemporaryDirectory() as folder:
+        augmented = str(Path(folder) / "augmented.onnx")
+        options = {"symmetric": symmetric, **bins}
+        calibrator = create_calibrator(model, None, augmented, method, extra_options=options)
+        calibrator.collect_data(_reader(samples))
+        save_tensors_data(calibrator.compute_data(), ranges)
+
+
+def _reader(samples: NDArray[np.float32]) -> "CalibrationDataReader":
+    """Returns what hands samples to onnxruntime's calibration, some at a time."""
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        """Hands out the samples once."""
+
+        def __init__(self) -> None:
+            starts = range(0, len(samples), CALIBRATION_BATCH)
+            self._batches: Iterator[NDArray[np.float32]] = iter(
+                [samples[start : start + CALIBRATION_BATCH] for start in starts]
+            )
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            """Returns the next samples by the model's input, None after the last."""
+            batch = next(self._batches, None)
+            return None if batch is None else {"input": batch}
+
+    return Reader()
+
+
+def _value(parameters: Mapping[str, str], name: str) -> str:
+    return parameters.get(name, PARAMETERS[name][0])

@@ -1,0 +1,60 @@
+"""Multiply-accumulates are read from a profile's events: by type, where packed weights are missing too."""
+
+from typing import Any
+
+import pytest
+
+from suite.arithmetic import macs, shares
+
+
+def node(
+    name: str, operator: str, inputs: list[dict[str, list[int]]], output: list[int], **more: str
+) -> dict[str, Any]:
+    kind = next(iter(inputs[0]))
+    told = {"op_name": operator, "provider": "CPU", "input_type_shape": inputs, "output_type_shape": [{kind: output}]}
+    return {"cat": "Node", "name": f"{name}_kernel_time", "args": {**told, **more}}
+
+
+SCALE: dict[str, list[int]] = {"float": []}
+ZERO: dict[str, list[int]] = {"uint8": []}
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (node("a", "Conv", [{"float": [1, 8, 4, 4]}, {"float": [16, 8, 3, 3]}], [1, 16, 4, 4]), ("float32", 256 * 72)),
+        # Depthwise: one input channel a filter.
+        (node("b", "Conv", [{"float": [1, 8, 4, 4]}, {"float": [8, 1, 3, 3]}], [1, 8, 4, 4]), ("float32", 128 * 9)),
+        (node("c", "Gemm", [{"float16": [1, 30]}, {"float16": [10, 30]}], [1, 10]), ("float16", 300)),
+        # The weights are packed: the file knows their shape, and their zero point their type.
+        (
+            node(
+                "known_token_3",
+                "QLinearConv",
+                [{"uint8": [1, 4, 4, 8]}, SCALE, ZERO, SCALE, {"int8": [16]}],
+                [1, 4, 4, 16],
+            ),
+            ("uint8 x int8", 256 * 72),
+        ),
+        (
+            node("known_quant", "ConvInteger", [{"uint8": [1, 8, 4, 4]}, ZERO, ZERO], [1, 16, 4, 4]),
+            ("uint8", 256 * 72),
+        ),
+    ],
+)
+def test_a_node_counts_its_products_under_its_types(event: dict[str, Any], expected: tuple[str, int]) -> None:
+    kind, count = expected
+    assert macs([event], {"known": 72, "kno": 5}) == {f"{kind} on CPU": count}
+
+
+def test_what_multiplies_no_weights_does_not_count() -> None:
+    others = [
+        node("known_scales_mul", "Mul", [{"float": [1, 8]}, {"float": [1]}], [1, 8]),
+        {"cat": "Session", "name": "known", "args": {}},
+        {"cat": "Node", "name": "known_fence_before", "args": {"op_name": "Conv"}},
+    ]
+    assert macs(others, {"known": 72}) == {}
+
+
+def test_shares_are_told_the_largest_first() -> None:
+    assert shares({"float32 on CPU": 1, "uint8 x int8 on CPU": 3}) == "75 % uint8 x int8 on CPU, 25 % float32 on CPU"
