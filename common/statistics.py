@@ -5,7 +5,7 @@ scipy is imported where it is used, and only its special functions: its statisti
 
 from collections.abc import Sequence
 from math import sqrt
-from statistics import fmean, stdev
+from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 
@@ -57,6 +57,58 @@ def mcnemar_worse(only_reference_right: int, only_variant_right: int) -> float:
     if only_reference_right == 0:
         return 1.0
     return float(bdtrc(only_reference_right - 1, only_reference_right + only_variant_right, 0.5))
+
+
+def mcnemar_exact(only_first_right: int, only_second_right: int) -> float:
+    """Returns the two-sided exact p-value of a difference between two proportions of the same samples (McNemar, 1947).
+
+    Twice the smaller binomial tail, at most 1; raises ValueError on a negative count.
+    """
+    from scipy.special import bdtr
+
+    if min(only_first_right, only_second_right) < 0:
+        raise ValueError(f"{only_first_right} and {only_second_right} are no counts")
+    different = only_first_right + only_second_right
+    return min(1.0, 2 * float(bdtr(min(only_first_right, only_second_right), different, 0.5)))
+
+
+def paired_difference_interval(
+    both: int, only_first: int, only_second: int, neither: int, z: float = 1.959963984540054
+) -> tuple[float, float]:
+    """Returns the interval of the second proportion minus the first, of the same samples; 95 % by default.
+
+    Square-and-add of two score intervals with their correlation, continuity-corrected: method 10 of Newcombe
+    (Statistics in Medicine 17, 1998, 2635-2650). Raises ValueError where there are no samples, or a count is negative.
+    """
+    total = both + only_first + only_second + neither
+    if total == 0 or min(both, only_first, only_second, neither) < 0:
+        raise ValueError(f"{both}, {only_first}, {only_second} and {neither} are no counts of samples")
+    first, second = (both + only_first) / total, (both + only_second) / total
+    low_1, high_1 = wilson_interval(both + only_first, total, z)
+    low_2, high_2 = wilson_interval(both + only_second, total, z)
+    phi = _correlation(both, only_first, only_second, neither)
+    down, up = second - low_2, high_1 - first
+    below = sqrt(max(0.0, down**2 - 2 * phi * down * up + up**2))
+    up, down = high_2 - second, first - low_1
+    above = sqrt(max(0.0, up**2 - 2 * phi * up * down + down**2))
+    difference = second - first
+    return difference - below, difference + above
+
+
+def _correlation(both: int, only_first: int, only_second: int, neither: int) -> float:
+    """Returns phi of a table of two by two, a positive numerator lessened by half of the samples; 0 where undefined."""
+    product = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    if product == 0:
+        return 0.0
+    numerator = float(both * neither - only_first * only_second)
+    if numerator > 0:
+        numerator = max(numerator - (both + only_first + only_second + neither) / 2, 0.0)
+    return numerator / sqrt(product)
+
+
+def normal_quantile(probability: float) -> float:
+    """Returns the standard normal distribution's quantile."""
+    return NormalDist().inv_cdf(probability)
 
 
 def mean_lower_bound(values: Sequence[float], confidence: float = 0.95) -> float:

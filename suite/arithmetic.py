@@ -8,18 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 FLOAT = ("Conv", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul")
-# Operators whose factors are integers, and where their inputs say of which type the second is: behind the first
-# factor, its scale and its zero point, or just behind the first factor. Packed weights are missing in a profile, their
-# zero point is not.
-INTEGER = {
-    "ConvInteger": 1,
-    "DynamicQuantizeMatMul": 1,
-    "MatMulInteger": 1,
-    "MatMulIntegerToFloat": 1,
-    "QGemm": 3,
-    "QLinearConv": 3,
-    "QLinearMatMul": 3,
-}
+# Operators whose factors are integers. Packed weights are missing in a profile, their zero point is not: it comes
+# behind the first factor, its scale and its zero point in those of the first kind, and last of all in the others.
+SCALED = ("QGemm", "QLinearConv", "QLinearMatMul")
+BEHIND_FIRST = 3
+UNSCALED = ("ConvInteger", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat")
 NAMES = {"float": "float32", "double": "float64"}
 INTEGERS = ("int8", "uint8", "int16", "uint16")
 
@@ -34,9 +27,15 @@ def macs(events: Iterable[Mapping[str, Any]], products: Mapping[str, int]) -> di
     for event in events:
         node = event.get("args", {})
         operator = node.get("op_name", "")
-        if event.get("cat") != "Node" or "output_type_shape" not in node or operator not in (*FLOAT, *INTEGER):
+        if (
+            event.get("cat") != "Node"
+            or "output_type_shape" not in node
+            or operator not in (*FLOAT, *SCALED, *UNSCALED)
+        ):
             continue
         into_one = products.get(_original(str(event["name"]), products)) or _into_one(operator, node)
+        if not into_one:
+            continue
         label = f"{_kind(operator, node['input_type_shape'])} on {node['provider']}"
         (output,) = node["output_type_shape"][0].values()
         found[label] = found.get(label, 0) + math.prod(output) * into_one
@@ -56,7 +55,10 @@ def _original(name: str, products: Mapping[str, int]) -> str:
 
 
 def _into_one(operator: str, node: Mapping[str, Any]) -> int:
-    """Returns the products in one output by the shapes of a node's inputs, 0 where they do not say."""
+    """Returns the products in one output by the shapes of a node's inputs, 0 where they do not say.
+
+    Such a node is left out: it has a name that is not the file's, and packed weights.
+    """
     shapes = [shape for one in node["input_type_shape"][:2] for shape in one.values()]
     if "Conv" in operator:
         return math.prod(shapes[1][1:]) if len(shapes) > 1 and len(shapes[1]) > 2 else 0
@@ -65,9 +67,10 @@ def _into_one(operator: str, node: Mapping[str, Any]) -> int:
 
 def _kind(operator: str, inputs: list[Mapping[str, Any]]) -> str:
     types = [NAMES.get(name, name) for one in inputs for name in one]
-    if operator not in INTEGER:
+    if operator in FLOAT:
         return types[0]
     # DynamicQuantizeMatMul is given float32, and quantizes it by itself.
     first = types[0] if types[0] in INTEGERS else "uint8"
-    second = next((name for name in types[INTEGER[operator] :] if name in INTEGERS), first)
+    others = [name for name in types[BEHIND_FIRST if operator in SCALED else 1 :] if name in INTEGERS]
+    second = others[0 if operator in SCALED else -1] if others else first
     return first if first == second else f"{first} x {second}"

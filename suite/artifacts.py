@@ -19,6 +19,8 @@ OPSET = 20
 PACKAGES = ("torch", "onnx", "onnxscript")
 FORMATS = ("safetensors", "onnx")
 EXPORTED = "exported to ONNX"
+# What is in this format is an export of the reference, or was made of one.
+EXPORT_FORMAT = "onnx"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class _Source:
 
     def card(self) -> dict[str, Any]:
         return {
-            "format": "onnx",
+            "format": EXPORT_FORMAT,
             "opset": OPSET,
             "versions": dict(self.versions),
             "chain": [*self.reference.chain, f"{EXPORTED}, opset {OPSET}"],
@@ -89,11 +91,6 @@ def cached(workload: Workload, formats: Sequence[str], cache: Path) -> Model | N
     if wanted == "safetensors":
         return reference_model(workload)
     return shelf.cached(cache, _source(workload).key)
-
-
-def is_export(model_format: object, chain: Sequence[str]) -> bool:
-    """Tells whether a model is the reference itself in another format, and not what was made of it."""
-    return model_format == "onnx" and (not chain or str(chain[-1]).startswith(EXPORTED))
 
 
 def reference_model(workload: Workload) -> Model:

@@ -1,19 +1,22 @@
 """Models that a step of a recipe makes of another one, kept on the cache's shelf.
 
-The key is the digest of all that goes into such a model: the model that it is made of, the step, the step's own source,
-the packages that it uses, and the training samples that it looks at.
+The key is the digest of all that goes into such a model: the model that it is made of, the step, the sources of all
+steps, the packages that it uses, and the training samples that it looks at with the sources that draw them.
 """
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
-from common.files import digest_of, sha256_file
+from common.files import digest_of, sha256_file, tree_digest
 from reference_models.base import Model, Workload
 from suite import recipes, shelf
 from suite.environment import packages
 from suite.recipes import Maker, Step
+
+STEPS = Path(__file__).parent / "optimizations"
 
 
 def cached(step: Step, model: Model, workload: Workload, cache: Path) -> Model | None:
@@ -46,18 +49,22 @@ def _key(step: Step, model: Model, workload: Workload) -> str:
     maker = recipes.maker(step.name)
     if model.format not in maker.FORMATS:
         raise UsageError(f"{step.name} makes its model of one in {' or '.join(maker.FORMATS)}, not in {model.format}.")
-    wants_samples = bool(maker.samples_wanted(step.parameters))
     return digest_of(
         {
             "schema": shelf.SCHEMA,
             "source": model.sha256,
             "chain": list(model.chain),
             "step": recipes.canonical([step]),
-            "maker": sha256_file(Path(str(maker.__file__))),
+            "steps": tree_digest(STEPS, [STEPS], {".py"}),
             "versions": _versions(maker),
-            "training": workload.training_sha256 if wants_samples else None,
+            "training": _training(workload) if maker.samples_wanted(step.parameters) else None,
         }
     )
+
+
+def _training(workload: Workload) -> list[str]:
+    """Returns the digests of the files that training samples come from, and of the source that draws them."""
+    return [workload.training_sha256, sha256_file(Path(inspect.getfile(workload.calibrate)))]
 
 
 def _versions(maker: Maker) -> dict[str, str]:

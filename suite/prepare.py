@@ -48,19 +48,21 @@ def ready(plan: Plan) -> Ready:
     # What the backend cannot have is refused before anything takes long.
     recipes.check(plan.recipe, backend, plan.options)
     _check_device(plan)
+    base = _model(plan, workload, recipes.formats(plan.recipe, backend))
     variant = recipes.fold(
         plan.recipe,
         workload=plan.workload,
         backend=backend,
-        model=_model(plan, workload, backend.formats),
+        model=base,
         requested=plan.requested,
         made=lambda step, model: _made(plan, workload, step, model),
         options=plan.options,
     )
     subject = describe(plan.workload, plan.backend, variant.model, dict(variant.options), Path(plan.data_dir))
+    origin = describe(plan.workload, plan.backend, base, dict(variant.options), Path(plan.data_dir))
     source = environment.source_digest()
     terms = _terms(plan, scenario, load_rules, profile)
-    answer = _search(plan, variant, subject, terms, [backend.version, source])
+    answer = _search(plan, variant, subject, origin, terms, [backend.version, source])
     findings, measured = answer["findings"], answer["measured"]
     return Ready(
         plan=plan,
@@ -147,14 +149,22 @@ def _made(plan: Plan, workload: Workload, step: Step, model: Model) -> Model:
     return found
 
 
-def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms, versions: list[str]) -> dict[str, Any]:
+def _search(
+    plan: Plan,
+    variant: Variant,
+    subject: dict[str, Any],
+    origin: dict[str, Any],
+    terms: Terms,
+    versions: list[str],
+) -> dict[str, Any]:
+    """Returns what is found for a variant; `origin` is the subject of the model that its recipe began from."""
     key = digest_of([variant.id, asdict(terms), environment.fingerprint(plan.requested.device), *versions])
     kept = Path(plan.cache_dir) / "search" / f"{key}.json"
     known = {} if plan.search_again else _read(kept)
     if plan.tune_seconds is not None and "tuned" not in known:
         # What was tuned once serves those who do not ask for it as well: two runs are only judged if served alike.
         known = {}
-    begun = known or {"artifact_check": _compared(plan, variant, subject), "measured_at": store.now()}
+    begun = known or {"artifact_check": _compared(plan, origin), "measured_at": store.now()}
     job = {
         "subject": subject,
         "terms": asdict(terms),
@@ -172,11 +182,11 @@ def _search(plan: Plan, variant: Variant, subject: dict[str, Any], terms: Terms,
     return answer
 
 
-def _compared(plan: Plan, variant: Variant, subject: dict[str, Any]) -> Any:
+def _compared(plan: Plan, origin: dict[str, Any]) -> Any:
     """Returns how far an exported reference is from the reference itself: its card alone could have been rewritten."""
-    if not artifacts.is_export(variant.model.format, variant.model.chain):
+    if origin["model"]["format"] != artifacts.EXPORT_FORMAT:
         return None
-    return call("compare", {"subject": subject}, plan.stall_timeout_s, "getting ready")
+    return call("compare", {"subject": origin}, plan.stall_timeout_s, "getting ready")
 
 
 def call(task: str, job: dict[str, Any], stall_timeout_s: float, title: str, *, quiet: bool = False) -> Any:

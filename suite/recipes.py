@@ -49,7 +49,8 @@ class Maker(Optimization, Protocol):
 
     FORMATS: tuple[str, ...]
     PACKAGES: tuple[str, ...]
-    __file__: str
+    # What it makes is no longer what another maker can work on.
+    FINAL: bool
 
     def samples_wanted(self, parameters: Mapping[str, str]) -> int:
         """Returns how many training samples it looks at."""
@@ -121,8 +122,28 @@ def fold(
 def check(recipe: str, backend: BackendDescription, options: Mapping[str, str]) -> None:
     """Raises UsageError for runtime options, or a recipe's steps, that a backend cannot have."""
     runtime_options(backend, options)
+    final: Step | None = None
     for step in parse(recipe):
         _optimization(step.name).check(backend, step.parameters)
+        if not _makes(step.name):
+            continue
+        if final:
+            raise UsageError(
+                f"{step.name} cannot follow {final.name}, whose model has no weights in float32: "
+                f"put {final.name} last, and once."
+            )
+        final = step if maker(step.name).FINAL else None
+
+
+def made_by(recipe: str) -> list[str]:
+    """Returns the one text of each step of a recipe that makes a model."""
+    return [canonical([step]) for step in parse(recipe) if _makes(step.name)]
+
+
+def formats(recipe: str, backend: BackendDescription) -> tuple[str, ...]:
+    """Returns in which formats a recipe can begin on a backend, the preferred one first."""
+    makers = [maker(step.name) for step in parse(recipe) if _makes(step.name)]
+    return tuple(name for name in backend.formats if all(name in one.FORMATS for one in makers))
 
 
 def runtime_options(backend: BackendDescription, given: Mapping[str, str]) -> dict[str, str]:

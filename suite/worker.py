@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -129,11 +130,13 @@ def _arithmetic(subject: Subject, serving: Serving, channel: Channel) -> dict[st
     if tell is None:
         return None
     channel.phase("looking which arithmetic runs", silent=True)
-    device, threads = serving.device, serving.threads
-    found: dict[str, int] = tell(
-        subject.model, subject.workload, device=device, threads=threads, options=subject.options
-    )
-    return found
+    how = {"device": serving.device, "threads": serving.threads, "options": subject.options}
+    try:
+        found = {str(label): int(count) for label, count in tell(subject.model, subject.workload, **how).items()}
+    except Exception:  # noqa: BLE001 - a profile may be of any shape, and what it says fails no run
+        traceback.print_exc()
+        return None
+    return found if found and min(found.values()) > 0 else None
 
 
 def _serving(
@@ -338,8 +341,6 @@ def main(arguments: list[str]) -> None:
         sentence = f"The run could not use its files: {error}."
         channel.send("error", {"sentence": sentence, "exit_code": RunFailed.exit_code})
     except Exception as error:  # noqa: BLE001 - the process's edge: the parent writes the record
-        import traceback
-
         traceback.print_exc()
         sentence = f"The run's process failed: {type(error).__name__}: {error}."
         channel.send("error", {"sentence": sentence, "exit_code": RunFailed.exit_code})

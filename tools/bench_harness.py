@@ -62,7 +62,7 @@ def lines(row: Row) -> list[str]:
         f"    {sides}{f'; {row.why}' if row.why else ''}",
     ]
     if row.bound and verdict != MET:
-        found.append(f"    bounded by {row.bound}")
+        found.append(f"    when it was profiled, what bounded it was {row.bound}")
     return [*found, f"    {row.reference}"] if row.reference else found
 
 

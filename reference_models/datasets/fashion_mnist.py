@@ -85,7 +85,7 @@ def _way_out(folder: Path, file: DataFile) -> str:
     command = f"python -m tools.fetch_data {NAME}{'' if file in FILES['test'] else ' --split train'}"
     if folder.parts[-2:] == ("data", NAME):
         return f"Run: {command} --cache-dir {folder.parents[1]}"
-    return f"Run: {command}, and leave out --data-dir"
+    return f"Run: {command}, and leave out --data-dir and TANDEM_DATA"
 
 
 def images(folder: Path, split: str) -> NDArray[np.uint8]:

@@ -1,10 +1,12 @@
-"""prepared: what was measured before each run belongs to it, and an export computes what its reference does."""
+"""prepared: what was measured before each run belongs to it, an export computes what its reference does, and the model
+was made of it as the recipe says."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from scenarios.harness.logs import finite
-from suite.artifacts import is_export
+from suite import recipes
+from suite.artifacts import EXPORT_FORMAT, EXPORTED
 from suite.evidence import Evidence, lookup
 from suite.export import COMPARED_SAMPLES, TOLERANCE
 from suite.law.base import Check, Facts, Pair, judged, whole
@@ -39,8 +41,9 @@ def _faults(run: Evidence, facts: Facts) -> Iterator[str]:
     if found is None or found != run.get("fingerprint"):
         yield f"its environment {'names no' if found is None else 'is of another'} machine"
     yield from _version(run)
-    if _is_export(run):
+    if _from_export(run):
         yield from _artifact(lookup(run.preparation, "artifact_check"), facts)
+    yield from _made(run)
 
 
 def _version(run: Evidence) -> Iterator[str]:
@@ -52,10 +55,25 @@ def _version(run: Evidence) -> Iterator[str]:
         yield f"its backend is {name} {said}, and {name} {installed[0]} was installed"
 
 
-def _is_export(run: Evidence) -> bool:
-    """Tells whether the model is the reference itself in another format, and not what a recipe made of it."""
-    chain = run.get("variant", "model", "chain")
-    return is_export(run.get("variant", "model", "format"), chain if isinstance(chain, list) else ())
+def _from_export(run: Evidence) -> bool:
+    """Tells whether the model is an export of the reference, or was made of one."""
+    return bool(run.get("variant", "model", "format") == EXPORT_FORMAT)
+
+
+def _made(run: Evidence) -> Iterator[str]:
+    """Yields where the model was not made of the reference by just the steps that its recipe names, in their order."""
+    chain, recipe = run.get("variant", "model", "chain"), run.get("variant", "recipe")
+    begin = 2 if _from_export(run) else 1
+    if not isinstance(chain, list) or len(chain) < begin or not isinstance(recipe, str):
+        yield "its record does not say how its model was made"
+        return
+    if _from_export(run) and not str(chain[1]).startswith(EXPORTED):
+        yield f"its model was made of {chain[1]!r}, and not of an export of the reference"
+    steps, said = recipes.made_by(recipe), chain[begin:]
+    if len(said) != len(steps) or any(
+        str(one).split(", by ")[0] != step for one, step in zip(said, steps, strict=True)
+    ):
+        yield f"its model was made by {said or 'no step'}, and its recipe says {steps or 'none'}"
 
 
 def _artifact(found: Any, facts: Facts) -> Iterator[str]:
@@ -74,6 +92,6 @@ def _artifact(found: Any, facts: Facts) -> Iterator[str]:
 def _exported(pair: Pair) -> str:
     found = lookup(pair.performance.preparation, "artifact_check")
     worst = finite(lookup(found, "max_abs_difference"))
-    if not _is_export(pair.performance) or worst is None:
+    if not _from_export(pair.performance) or worst is None:
         return "no export of the reference to compare"
     return f"the export is within {worst:.1e} of the reference"

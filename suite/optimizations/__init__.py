@@ -1,1 +1,1 @@
-"""What changes a variant: one file an optimization, found by name; each has `apply(variant, backend, parameters)`."""
+"""What changes a variant: one file an optimization, found by name; each sets a runtime's option or makes a model."""

@@ -20,6 +20,7 @@ PARAMETERS = {
     "pattern": ("any", "2:4"),
 }
 PACKAGES = ("onnx", "numpy")
+FINAL = False
 
 # Two of each four weights that follow one another among a filter's input channels stay, as sparse tensor cores want
 # them (Mishra et al., "Accelerating Sparse Deep Neural Networks", arXiv 2104.08378).
@@ -51,6 +52,8 @@ def make(
 
     model = onnx.load(source)
     found = list(weights(model))
+    if not found:
+        raise UsageError("prune finds no weights in float32 in this model. Leave it out, or put it first.")
     values = [numpy_helper.to_array(tensor) for _, tensor in found]
     pruned = (
         _two_of_four(values, [input_axis(node) for node, _ in found])

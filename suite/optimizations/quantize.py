@@ -1,7 +1,7 @@
 """Quantizes with onnxruntime: INT8 weights, and INT8 activations whose scales are fixed or those of each batch."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,13 @@ PARAMETERS = {
     "samples": ("256", "64", "1024"),
 }
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
+FINAL = True
 
-# What scales that come from each batch leave nothing to choose of.
-OF_STATIC = ("calibration", "activations", "symmetry", "range", "samples")
+# What scales that come from each batch leave nothing to choose of; of granularity, as onnxruntime's integer convolution
+# has one scale a tensor.
+OF_STATIC = ("granularity", "calibration", "activations", "symmetry", "samples")
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
-# The ranges of so many samples at a time are looked at: every layer's outputs are kept meanwhile.
+# The ranges of so many samples at a time are looked at: for a histogram every layer's outputs are kept meanwhile.
 CALIBRATION_BATCH = 32
 # Of the histogram of a tensor, as TensorRT has it (Migacz, "8-bit Inference with TensorRT", GTC 2017).
 BINS = 2048
@@ -63,22 +65,20 @@ def make(
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    per_channel = _value(parameters, "granularity") == "channel"
     with tempfile.TemporaryDirectory() as folder:
         # Batch normalization goes into the convolutions, and every tensor gets its shape.
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(source, ready, skip_symbolic_shape=True)
         if samples is None:
             # onnxruntime has no integer convolution of signed weights.
-            quantize_dynamic(ready, target, per_channel=per_channel, weight_type=QuantType.QUInt8)
+            reduced = _value(parameters, "range") == "reduced"
+            quantize_dynamic(ready, target, weight_type=QuantType.QUInt8, reduce_range=reduced)
         else:
-            _static(ready, target, parameters, samples, per_channel)
+            _static(ready, target, parameters, samples)
     return {}
 
 
-def _static(
-    ready: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32], per_channel: bool
-) -> None:
+def _static(ready: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32]) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     method = getattr(CalibrationMethod, METHODS[_value(parameters, "calibration")])
@@ -91,7 +91,7 @@ def _static(
             target,
             None,
             quant_format=QuantFormat.QDQ,
-            per_channel=per_channel,
+            per_channel=_value(parameters, "granularity") == "channel",
             reduce_range=_value(parameters, "range") == "reduced",
             activation_type=getattr(QuantType, {"uint8": "QUInt8", "int8": "QInt8"}[_value(parameters, "activations")]),
             weight_type=QuantType.QInt8,
@@ -114,27 +114,24 @@ def _calibrate(model: Path, ranges: Path, method: Any, samples: NDArray[np.float
         augmented = str(Path(folder) / "augmented.onnx")
         options = {"symmetric": symmetric, **bins}
         calibrator = create_calibrator(model, None, augmented, method, extra_options=options)
-        calibrator.collect_data(_reader(samples))
+        for start in range(0, len(samples), CALIBRATION_BATCH):
+            calibrator.collect_data(_reader(samples[start : start + CALIBRATION_BATCH]))
         save_tensors_data(calibrator.compute_data(), ranges)
 
 
 def _reader(samples: NDArray[np.float32]) -> "CalibrationDataReader":
-    """Returns what hands samples to onnxruntime's calibration, some at a time."""
+    """Returns what hands samples to onnxruntime's calibration, all at once."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         """Hands out the samples once."""
 
         def __init__(self) -> None:
-            starts = range(0, len(samples), CALIBRATION_BATCH)
-            self._batches: Iterator[NDArray[np.float32]] = iter(
-                [samples[start : start + CALIBRATION_BATCH] for start in starts]
-            )
+            self._left = [samples]
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            """Returns the next samples by the model's input, None after the last."""
-            batch = next(self._batches, None)
-            return None if batch is None else {"input": batch}
+            """Returns the samples by the model's input, then None."""
+            return {"input": self._left.pop()} if self._left else None
 
     return Reader()
 

@@ -12,9 +12,12 @@ import scipy.stats
 
 from common.statistics import (
     fisher_greater,
+    mcnemar_exact,
     mcnemar_worse,
     mean_lower_bound,
     median_interval,
+    normal_quantile,
+    paired_difference_interval,
     wilson_interval,
 )
 
@@ -138,3 +141,52 @@ def test_the_interval_of_a_median_covers_it_as_often_as_it_says() -> None:
     samples = draw.exponential(1.0, (2000, 20))
     covered = np.mean([low <= np.log(2) <= high for low, high in (median_interval(list(row)) for row in samples)])
     assert covered >= 0.95
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (3, 3), (10, 2), (2, 10), (100, 60)])
+def test_mcnemar_of_two_sides_is_scipys_binomial_test(counts: tuple[int, int]) -> None:
+    expected = scipy.stats.binomtest(counts[0], sum(counts), 0.5).pvalue if sum(counts) else 1.0
+    assert mcnemar_exact(*counts) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match="no counts"):
+        mcnemar_exact(-1, 2)
+
+
+def test_a_paired_difference_without_correlation_is_newcombes_of_independent_samples() -> None:
+    """Where phi is 0, method 10 is the square-and-add of two score intervals (method 10 of the unpaired paper)."""
+    low, high = paired_difference_interval(25, 25, 25, 25)
+    one = wilson_interval(50, 100)
+    width = np.hypot(0.5 - one[0], one[1] - 0.5)
+    assert (low, high) == pytest.approx((-width, width))
+
+
+def test_what_both_have_right_narrows_a_paired_interval() -> None:
+    paired = paired_difference_interval(9000, 60, 40, 900)
+    unpaired = np.hypot(*(0.0196 * np.sqrt(p * (1 - p)) for p in (0.906, 0.904)))
+    assert paired[0] < -0.002 < paired[1]
+    assert paired[1] - paired[0] < 0.35 * 2 * unpaired
+    # The other way round it is the mirror image.
+    mirrored = paired_difference_interval(9000, 40, 60, 900)
+    assert mirrored == pytest.approx((-paired[1], -paired[0]))
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0, 0), (1, -1, 0, 0)])
+def test_no_paired_samples_have_no_interval(counts: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="no counts of samples"):
+        paired_difference_interval(*counts)
+
+
+@pytest.mark.parametrize(
+    ("cells", "total"),
+    [((0.90, 0.012, 0.008, 0.08), 10_000), ((0.93, 0.003, 0.001, 0.066), 1000), ((0.6, 0.2, 0.1, 0.1), 100)],
+)
+def test_a_paired_interval_covers_the_truth(cells: tuple[float, ...], total: int) -> None:
+    truth, inside = cells[2] - cells[1], 0
+    for counts in np.random.default_rng(5).multinomial(total, cells, 1000).tolist():
+        low, high = paired_difference_interval(*counts)
+        inside += low <= truth <= high
+    # Counts are discrete: it covers more rather than less.
+    assert inside >= 930, inside
+
+
+def test_the_normal_quantile_is_the_one_in_every_table() -> None:
+    assert normal_quantile(0.975) == pytest.approx(1.959963984540054, abs=1e-12)

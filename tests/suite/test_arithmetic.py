@@ -36,6 +36,11 @@ ZERO: dict[str, list[int]] = {"uint8": []}
             ),
             ("uint8 x int8", 256 * 72),
         ),
+        # The weights' zero point is the last.
+        (
+            node("known", "MatMulInteger", [{"uint8": [1, 72]}, ZERO, {"int8": []}], [1, 10]),
+            ("uint8 x int8", 720),
+        ),
         (
             node("known_quant", "ConvInteger", [{"uint8": [1, 8, 4, 4]}, ZERO, ZERO], [1, 16, 4, 4]),
             ("uint8", 256 * 72),
@@ -50,6 +55,8 @@ def test_a_node_counts_its_products_under_its_types(event: dict[str, Any], expec
 def test_what_multiplies_no_weights_does_not_count() -> None:
     others = [
         node("known_scales_mul", "Mul", [{"float": [1, 8]}, {"float": [1]}], [1, 8]),
+        # Nothing says how many products go into one of its outputs.
+        node("fused", "QLinearConv", [{"uint8": [1, 4, 4, 8]}, SCALE, ZERO, SCALE, ZERO], [1, 4, 4, 16]),
         {"cat": "Session", "name": "known", "args": {}},
         {"cat": "Node", "name": "known_fence_before", "args": {"op_name": "Conv"}},
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import UsageError
 from reference_models.base import Model
-from suite import plugins, recipes
+from suite import environment, plugins, recipes
 from suite.recipes import Step
 from suite.variant import Requested, Variant
 
@@ -152,6 +152,13 @@ def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> N
         ("prune", "onnxruntime", "prune needs a sparsity, as in prune:sparsity=0.5"),
         ("prune:1.0", "onnxruntime", "sparsity of prune cannot be '1.0'"),
         ("prune:0.5,pattern=2:4", "onnxruntime", "leave out sparsity"),
+        ("quantize:int8,scales=dynamic,granularity=tensor", "onnxruntime", "granularity of quantize says nothing with"),
+        (
+            "quantize:int8+prune:0.5",
+            "onnxruntime",
+            "prune cannot follow quantize, whose model has no weights in float32",
+        ),
+        ("quantize:int8+fuse:level=all+quantize:int8", "onnxruntime", "put quantize last, and once"),
     ],
 )
 def test_what_a_maker_cannot_do_is_refused_before_it_begins(recipe: str, backend: str, sentence: str) -> None:
@@ -160,8 +167,16 @@ def test_what_a_maker_cannot_do_is_refused_before_it_begins(recipe: str, backend
     assert sentence in str(caught.value)
 
 
+def test_a_recipe_begins_in_a_format_that_its_makers_take() -> None:
+    both = replace(plugins.describe("null"), formats=("safetensors", "onnx"))
+    assert recipes.formats("", both) == recipes.formats("fuse:level=all", both) == ("safetensors", "onnx")
+    assert recipes.formats("prune:0.5", both) == ("onnx",)
+
+
 def test_every_optimization_says_what_it_takes() -> None:
     for name in plugins.names("suite.optimizations"):
         module = plugins.load("suite.optimizations", "optimization", name)
         assert module.MAIN in module.PARAMETERS
+        # Of another its key would not know the version.
+        assert set(getattr(module, "PACKAGES", ())) <= set(environment.PACKAGES)
         assert callable(module.make if hasattr(module, "make") else module.apply)

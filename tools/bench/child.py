@@ -247,6 +247,8 @@ def offline_parts(job: dict[str, Any]) -> Any:
     sut._answer = in_turn  # type: ignore[method-assign]
     _run(sut, subject, job)
     sut.close(10)
+    if not turns:
+        raise RuntimeError("the test was too short: no worker answered a second part")
     whole = sum(count for count, _, _ in turns) * len(sessions) * 1000
     return {"base": sum(raw for *_, raw in turns) / whole, "suite": sum(suite for _, suite, _ in turns) / whole}
 

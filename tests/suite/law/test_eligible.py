@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.evidence_factory import assert_refused, case, with_record, with_variant
+from suite.evidence import Evidence
+from tests.evidence_factory import VARIANT, assert_refused, case, with_preparation, with_record, with_variant
 
 
 def test_what_is_said_not_to_be_eligible_does_not_count() -> None:
@@ -44,3 +45,27 @@ def test_the_backends_own_name_is_enough() -> None:
     honest = case("offline")
     null = with_record(honest.performance, "null", "backend", "name")
     assert "eligible" in replace(honest, performance=null).failed()
+
+
+@pytest.mark.parametrize(
+    ("found", "counts"),
+    [
+        ({"uint8 x int8 on CPU": 5}, True),
+        ({"uint8 x int8 on CPU": 1, "float32 on CPU": 99}, True),
+        ({"float32 on CPU": 5}, False),
+        # A backend that cannot tell.
+        (None, True),
+    ],
+)
+def test_a_quantized_model_that_multiplied_no_integers_is_emulated(found: object, counts: bool) -> None:
+    model = replace(VARIANT.model, chain=(*VARIANT.model.chain, "quantize:int8, by 256 training samples"))
+
+    def quantized(run: Evidence) -> Evidence:
+        return with_preparation(with_variant(run, recipe="quantize:int8", model=model), found, "arithmetic")
+
+    honest = case("offline")
+    made = replace(honest, performance=quantized(honest.performance), accuracy=quantized(honest.accuracy))
+    if counts:
+        assert made.verdict().counts
+    else:
+        assert "all that it multiplied was in floating point" in assert_refused(made, "eligible")

@@ -108,22 +108,52 @@ def test_the_tolerance_is_our_own() -> None:
     assert "differs from the reference by up to 0.002, allowed 0.001" in detail
 
 
-QUANTIZED = replace(VARIANT.model, chain=(*VARIANT.model.chain, "quantized to INT8"))
+RECIPE = "prune:0.5+quantize:int8+fuse:level=all"
+STEPS = ("prune:0.5", "quantize:int8, by 256 training samples")
+TRAINED = replace(VARIANT.model, format="safetensors", chain=VARIANT.model.chain[:1])
 
 
-@pytest.mark.parametrize("model", [QUANTIZED, replace(VARIANT.model, format="safetensors")])
-def test_only_an_export_of_the_reference_itself_is_compared(model: Model) -> None:
+def made(*steps: str, base: Model = VARIANT.model) -> Model:
+    return replace(base, chain=(*base.chain, *steps))
+
+
+def test_the_reference_itself_is_compared_with_nothing() -> None:
     def other(run: Evidence) -> Evidence:
-        return with_preparation(with_variant(run, model=model), None, "artifact_check")
+        return with_preparation(with_variant(run, model=TRAINED), None, "artifact_check")
 
     assert both(other).verdict().counts
 
 
-def test_an_export_is_compared_whatever_the_recipe_that_left_it_as_it_was() -> None:
-    def fused(run: Evidence) -> Evidence:
-        return with_preparation(with_variant(run, recipe="fuse:level=all"), None, "artifact_check")
+@pytest.mark.parametrize(("recipe", "steps"), [("fuse:level=all", ()), (RECIPE, STEPS)])
+def test_an_export_is_compared_whatever_the_recipe(recipe: str, steps: tuple[str, ...]) -> None:
+    def optimized(run: Evidence) -> Evidence:
+        return with_variant(run, recipe=recipe, model=made(*steps))
 
-    assert "the export's comparison" in assert_refused(both(fused), "prepared")
+    assert both(optimized).verdict().counts
+    without = both(lambda run: with_preparation(optimized(run), None, "artifact_check"))
+    assert "the export's comparison" in assert_refused(without, "prepared")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps"),
+    [
+        (RECIPE, ()),
+        (RECIPE, STEPS[:1]),
+        (RECIPE, STEPS[::-1]),
+        (RECIPE, (*STEPS, "another")),
+        (RECIPE, ("prune:0.1", STEPS[1])),
+        ("", STEPS),
+    ],
+)
+def test_a_model_that_was_made_otherwise_than_its_recipe_says_is_refused(recipe: str, steps: tuple[str, ...]) -> None:
+    case = both(lambda run: with_variant(run, recipe=recipe, model=made(*steps)))
+    assert "and its recipe says" in assert_refused(case, "prepared")
+
+
+def test_a_model_of_no_export_is_refused() -> None:
+    foreign = replace(VARIANT.model, chain=(VARIANT.model.chain[0], "found somewhere"))
+    detail = assert_refused(both(lambda run: with_variant(run, model=foreign)), "prepared")
+    assert "made of 'found somewhere', and not of an export" in detail
 
 
 def test_these_belong_to_their_run() -> None:

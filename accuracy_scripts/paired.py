@@ -1,0 +1,105 @@
+"""Two sets of answers to the same samples: what became of each sample, and whether that is within a margin.
+
+What both have right, or both have wrong, cancels out: only the samples on which they differ make the interval wide.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.statistics import mcnemar_exact, normal_quantile, paired_difference_interval
+
+CONFIDENCE = 0.95
+CERTIFIED, REGRESSION, UNKNOWN = "certified", "regression certified", "cannot tell"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How many samples are right with both, with one alone, with neither; and how many answers changed at all."""
+
+    both: int
+    only_reference: int
+    only_variant: int
+    neither: int
+    changed: int
+
+    @property
+    def total(self) -> int:
+        """The number of samples."""
+        return self.both + self.only_reference + self.only_variant + self.neither
+
+    @property
+    def difference(self) -> float:
+        """The variant's share of right answers minus the reference's."""
+        return (self.only_variant - self.only_reference) / self.total
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Returns the interval of the difference (Newcombe's method 10)."""
+        counts = (self.both, self.only_reference, self.only_variant, self.neither)
+        return paired_difference_interval(*counts, normal_quantile((1 + confidence) / 2))
+
+    @property
+    def p_value(self) -> float:
+        """How likely two equals differ so much (McNemar's exact test, two-sided)."""
+        return mcnemar_exact(self.only_reference, self.only_variant)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the outcomes say of a margin: the variant loses less (certified), more (regression), or either.
+
+    `more_samples`: how many more like these would tell, if they came out alike; 0 where it is told.
+    """
+
+    margin: float
+    outcome: str
+    more_samples: int
+
+
+def compare(reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any]) -> Outcomes:
+    """Returns the outcomes of answers in index order, shape (n,) each; raises ValueError where there are none."""
+    if not len(truth) or not len(reference) == len(variant) == len(truth):
+        raise ValueError(f"{len(reference)} and {len(variant)} answers are no pairs for {len(truth)} samples")
+    one, other = reference == truth, variant == truth
+    counts = (one & other, one & ~other, ~one & other, ~one & ~other, reference != variant)
+    return Outcomes(*(int(np.count_nonzero(count)) for count in counts))
+
+
+def certify(outcomes: Outcomes, margin: float) -> Certificate:
+    """Returns whether the variant's loss is within `margin`, a share of the samples, by the interval's two ends."""
+    low, high = outcomes.interval()
+    if low > -margin:
+        return Certificate(margin, CERTIFIED, 0)
+    if high < -margin:
+        return Certificate(margin, REGRESSION, 0)
+    distance = abs(outcomes.difference + margin)
+    if not distance:
+        # On the margin itself no number of samples tells.
+        return Certificate(margin, UNKNOWN, -1)
+    needed = math.ceil(outcomes.total * ((high - low) / 2 / distance) ** 2)
+    return Certificate(margin, UNKNOWN, max(1, needed - outcomes.total))
+
+
+@dataclass(frozen=True)
+class ClassOutcome:
+    """A class's outcomes, and the interval of its difference among all classes at once (Bonferroni)."""
+
+    label: int
+    outcomes: Outcomes
+    low: float
+    high: float
+
+
+def by_class(reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any]) -> list[ClassOutcome]:
+    """Returns each class's outcomes, the greatest loss first."""
+    labels = np.unique(truth)
+    found = []
+    for label in labels:
+        own = truth == label
+        outcomes = compare(reference[own], variant[own], truth[own])
+        low, high = outcomes.interval(1 - (1 - CONFIDENCE) / len(labels))
+        found.append(ClassOutcome(int(label), outcomes, low, high))
+    return sorted(found, key=lambda one: one.outcomes.difference)

@@ -1,0 +1,68 @@
+"""Answers in pairs: each sample is counted once, and a margin has three outcomes."""
+
+import numpy as np
+import pytest
+
+from accuracy_scripts.paired import CERTIFIED, REGRESSION, UNKNOWN, Outcomes, by_class, certify, compare
+
+TRUTH = np.arange(10) % 2
+
+
+def test_each_sample_is_counted_once() -> None:
+    reference = np.array([0, 1, 0, 1, 0, 1, 0, 1, 1, 0])
+    variant = np.array([0, 1, 0, 1, 0, 1, 1, 7, 0, 7])
+    found = compare(reference, variant, TRUTH)
+    assert found == Outcomes(both=6, only_reference=2, only_variant=1, neither=1, changed=4)
+    assert found.total == 10 and found.difference == pytest.approx(-0.1)
+
+
+def test_the_same_answers_have_no_difference() -> None:
+    found = compare(TRUTH, TRUTH, TRUTH)
+    low, high = found.interval()
+    assert found.difference == 0 and found.p_value == 1 and found.changed == 0
+    assert low <= 0 <= high
+
+
+@pytest.mark.parametrize("lengths", [(0, 0, 0), (9, 10, 10), (10, 9, 10), (10, 10, 9)])
+def test_what_are_no_pairs_is_refused(lengths: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="are no pairs"):
+        compare(*(TRUTH[:length] for length in lengths))
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "outcome"),
+    [
+        (50, 45, CERTIFIED),
+        (0, 0, CERTIFIED),
+        (100, 20, UNKNOWN),
+        (300, 20, REGRESSION),
+        (0, 300, CERTIFIED),
+    ],
+)
+def test_a_margin_has_three_outcomes(lost: int, won: int, outcome: str) -> None:
+    outcomes = Outcomes(9000 - lost - won, lost, won, 1000, lost + won)
+    found = certify(outcomes, 0.0093)
+    low, high = outcomes.interval()
+    assert found.outcome == outcome, (low, high)
+    assert (found.more_samples > 0) == (outcome == UNKNOWN)
+
+
+def test_as_many_samples_as_it_asks_for_tell() -> None:
+    few = Outcomes(8880, 100, 20, 1000, 120)
+    found = certify(few, 0.0093)
+    times = (few.total + found.more_samples) / few.total
+    more = Outcomes(*(round(times * count) for count in (8880, 100, 20, 1000, 120)))
+    assert certify(more, 0.0093).outcome == CERTIFIED
+    assert certify(Outcomes(*(round(0.9 * times * count) for count in (8880, 100, 20, 1000, 120))), 0.0093) != CERTIFIED
+
+
+def test_the_class_that_lost_most_comes_first_with_a_wider_interval() -> None:
+    truth = np.repeat(np.arange(4), 1000)
+    reference, variant = truth.copy(), truth.copy()
+    variant[2000:2100] = 0
+    variant[:10] = 3
+    found = by_class(reference, variant, truth)
+    assert [one.label for one in found][:2] == [2, 0]
+    assert found[0].outcomes.difference == pytest.approx(-0.1)
+    alone = found[0].outcomes.interval()
+    assert found[0].low < alone[0] and found[0].high > alone[1]
