@@ -1,7 +1,8 @@
-"""eligible: the backend is a real one, and the variant is not emulated: what is called INT8 multiplied integers."""
+"""eligible: the backend is a real one, and the variant not emulated: what is called quantized did not run in FP32."""
 
 from collections.abc import Mapping
 
+from common.errors import TandemError
 from suite import recipes
 from suite.evidence import Evidence, lookup
 from suite.law.base import Check, Pair, judged
@@ -10,6 +11,9 @@ NAME = "eligible"
 
 # Whatever a record says of itself: these answer without running a model.
 NEVER = frozenset({"null", "simulated"})
+
+# Of arithmetic that ran: that of the reference.
+UNQUANTIZED = ("float32 ", "float64 ")
 
 
 def check(pair: Pair) -> Check:
@@ -22,13 +26,16 @@ def check(pair: Pair) -> Check:
         elif run.get("variant", "eligible") is not True or run.get("variant", "not_eligible_because"):
             because = run.get("variant", "not_eligible_because") or "its record does not say that it is eligible"
             faults.append(f"{mode} run: {because}")
-        if _emulates(run):
-            faults.append(f"{mode} run: it is quantized, and all that it multiplied was in floating point: emulated")
+        try:
+            if _emulates(run):
+                faults.append(f"{mode} run: it is quantized, and all that it multiplied was in float32: emulated")
+        except TandemError as error:
+            faults.append(f"{mode} run: its recipe cannot be read: {error}")
     return judged(NAME, faults, f"a real model on {pair.performance.get('backend', 'name')}")
 
 
 def _emulates(run: Evidence) -> bool:
-    """Tells whether a quantized variant is known to have multiplied no integers (suite.arithmetic)."""
+    """Tells whether a quantized variant is known to have multiplied in float32 alone (suite.arithmetic)."""
     quantized = any(step.startswith("quantize") for step in recipes.made_by(str(run.get("variant", "recipe") or "")))
     found = lookup(run.preparation, "arithmetic")
-    return quantized and isinstance(found, Mapping) and not any("int" in str(label) for label in found)
+    return quantized and isinstance(found, Mapping) and all(str(label).startswith(UNQUANTIZED) for label in found)

@@ -1,4 +1,4 @@
-"""Quantizes with onnxruntime: INT8 weights, and INT8 activations whose scales are fixed or those of each batch."""
+"""Quantizes with onnxruntime: INT8, activations by scales that are fixed or those of each batch; or all in float16."""
 
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAIN = "type"
 # The first value of each is what is taken where none is given.
 PARAMETERS = {
-    "type": ("int8",),
+    "type": ("int8", "float16"),
     "scales": ("static", "dynamic"),
     "granularity": ("channel", "tensor"),
     "calibration": ("minmax", "percentile", "entropy"),
@@ -46,6 +46,9 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
     if MAIN not in parameters:
         raise UsageError("quantize needs a type: quantize:int8.")
     check_backend("quantize", backend)
+    others = [name for name in parameters if name != MAIN]
+    if parameters[MAIN] == "float16" and others:
+        raise UsageError(f"{others[0]} of quantize says nothing with float16, which has no scales. Leave it out.")
     without_use = [name for name in OF_STATIC if name in parameters]
     if parameters.get("scales") == "dynamic" and without_use:
         raise UsageError(
@@ -55,13 +58,21 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
 
 def samples_wanted(parameters: Mapping[str, str]) -> int:
     """Returns how many training samples the ranges of activations are taken from."""
-    return 0 if parameters.get("scales") == "dynamic" else int(_value(parameters, "samples"))
+    if parameters[MAIN] == "float16" or parameters.get("scales") == "dynamic":
+        return 0
+    return int(_value(parameters, "samples"))
 
 
 def make(
     source: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32] | None
 ) -> dict[str, Any]:
-    """Writes the quantized model: with QDQ nodes where scales are fixed, with integer operators where they are not."""
+    """Writes the quantized model: with QDQ nodes where scales are fixed, with integer operators where they are not.
+
+    In float16 it still takes and gives float32.
+    """
+    if parameters[MAIN] == "float16":
+        _float16(source, target)
+        return {}
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -76,6 +87,13 @@ def make(
         else:
             _static(ready, target, parameters, samples)
     return {}
+
+
+def _float16(source: Path, target: Path) -> None:
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
 
 
 def _static(ready: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32]) -> None:

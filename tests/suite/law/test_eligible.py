@@ -53,11 +53,12 @@ def test_the_backends_own_name_is_enough() -> None:
         ({"uint8 x int8 on CPU": 5}, True),
         ({"uint8 x int8 on CPU": 1, "float32 on CPU": 99}, True),
         ({"float32 on CPU": 5}, False),
+        ({"float32 on CPU": 1, "float16 on CUDA": 9}, True),
         # A backend that cannot tell.
         (None, True),
     ],
 )
-def test_a_quantized_model_that_multiplied_no_integers_is_emulated(found: object, counts: bool) -> None:
+def test_a_quantized_model_that_multiplied_in_float32_alone_is_emulated(found: object, counts: bool) -> None:
     model = replace(VARIANT.model, chain=(*VARIANT.model.chain, "quantize:int8, by 256 training samples"))
 
     def quantized(run: Evidence) -> Evidence:
@@ -68,4 +69,4 @@ def test_a_quantized_model_that_multiplied_no_integers_is_emulated(found: object
     if counts:
         assert made.verdict().counts
     else:
-        assert "all that it multiplied was in floating point" in assert_refused(made, "eligible")
+        assert "all that it multiplied was in float32" in assert_refused(made, "eligible")

@@ -61,6 +61,8 @@ def test_nearly_all_answers_are_those_of_the_reference(workload: Workload, more:
         ("", {"float32"}),
         ("quantize:int8", {"uint8 x int8"}),
         ("quantize:int8,scales=dynamic", {"uint8"}),
+        # A CPU without kernels for it, as most are, turns it back.
+        ("quantize:float16", {"float32"}),
         # Without fusion the integers are turned back before each convolution.
         ("quantize:int8+fuse:level=off", {"float32"}),
         # onnxruntime has no kernel for some of these on a CPU.
