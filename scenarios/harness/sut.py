@@ -263,6 +263,8 @@ class SystemUnderTest:
             _keep_to(cores)
             while (part := self._take()) is not None:
                 self._answer(recorder, *part)
+                # Else LoadGen's thread, where it yields, may wait for the end of several slices of time.
+                os.sched_yield()
         except Exception as error:  # noqa: BLE001 - a thread's edge: what it leaves open, the fault explains
             self.record_fault("exception", f"{type(error).__name__}: {error}")
 
