@@ -32,6 +32,16 @@ class Outcomes:
         return self.both + self.only_reference + self.only_variant + self.neither
 
     @property
+    def reference_share(self) -> float:
+        """The reference's share of right answers."""
+        return (self.both + self.only_reference) / self.total
+
+    @property
+    def variant_share(self) -> float:
+        """The variant's share of right answers."""
+        return (self.both + self.only_variant) / self.total
+
+    @property
     def difference(self) -> float:
         """The variant's share of right answers minus the reference's."""
         return (self.only_variant - self.only_reference) / self.total
@@ -51,7 +61,8 @@ class Outcomes:
 class Certificate:
     """What the outcomes say of a margin: the variant loses less (certified), more (regression), or either.
 
-    `more_samples`: how many more like these would tell, if they came out alike; 0 where it is told.
+    `more_samples`: how many more like these would tell, if they came out alike; 0 where it is told, and -1
+    where no number would, since the loss is just the margin.
     """
 
     margin: float

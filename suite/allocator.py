@@ -1,8 +1,8 @@
 """Has the C library keep the memory that a runtime frees, instead of giving it back to the system after each batch.
 
-Given back, every page of the next batch is a page fault. Torch frees what lies between two layers: in batches of 64 it
-runs 1.4 times as fast where that is kept (`python -m tools.bench_harness --only freed-memory`). onnxruntime keeps its
-memory by itself.
+Given back, every page of the next batch is a page fault. Torch frees what lies between two layers: where that is kept
+it runs up to 1.5 times as fast (`python -m tools.bench_harness --only freed-memory`). onnxruntime keeps its memory by
+itself.
 """
 
 import ctypes

@@ -21,7 +21,8 @@ def macs(events: Iterable[Mapping[str, Any]], products: Mapping[str, int]) -> di
     """Returns multiply-accumulates by "type on provider", from the profile of one run.
 
     `products` are those that are added up in one output, by the name that a node has in the model's file. onnxruntime
-    adds to the names of nodes that it changes, or gives new ones; of those the profile tells the weights' shape.
+    adds to the names of nodes that it changes, or gives new ones; of those the profile tells the weights' shape. Empty
+    where one node cannot be counted.
     """
     found: dict[str, int] = {}
     for event in events:
@@ -35,7 +36,8 @@ def macs(events: Iterable[Mapping[str, Any]], products: Mapping[str, int]) -> di
             continue
         into_one = products.get(_original(str(event["name"]), products)) or _into_one(operator, node)
         if not into_one:
-            continue
+            # Shares of the rest would claim too much.
+            return {}
         label = f"{_kind(operator, node['input_type_shape'])} on {node['provider']}"
         (output,) = node["output_type_shape"][0].values()
         found[label] = found.get(label, 0) + math.prod(output) * into_one
@@ -55,10 +57,7 @@ def _original(name: str, products: Mapping[str, int]) -> str:
 
 
 def _into_one(operator: str, node: Mapping[str, Any]) -> int:
-    """Returns the products in one output by the shapes of a node's inputs, 0 where they do not say.
-
-    Such a node is left out: it has a name that is not the file's, and packed weights.
-    """
+    """Returns the products in one output by the shapes of a node's inputs, 0 where its weights are packed."""
     shapes = [shape for one in node["input_type_shape"][:2] for shape in one.values()]
     if "Conv" in operator:
         return math.prod(shapes[1][1:]) if len(shapes) > 1 and len(shapes[1]) > 2 else 0

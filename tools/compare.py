@@ -56,8 +56,7 @@ def main(arguments: list[str]) -> int:
     _check_alike(reference, variant, facts)
     ours, theirs = (_answers(run, facts) for run in (reference, variant))
     outcomes, classes = compare(ours, theirs, facts.truth), by_class(ours, theirs, facts.truth)
-    right = (outcomes.both + outcomes.only_reference) / outcomes.total
-    allowed = (1 - plugins.workload(facts.workload).target_factor) * right
+    allowed = (1 - plugins.workload(facts.workload).target_factor) * outcomes.reference_share
     certificate = certify(outcomes, allowed if MARGIN.value is None else MARGIN.value / 100)
     names = tuple(str(run.get("variant", "recipe") or "reference") for run in (reference, variant))
     tell = _json if JSON.value else _text
@@ -101,7 +100,7 @@ def _answers(run: Evidence, facts: Facts) -> NDArray[Any]:
 def _text(
     facts: Facts, names: tuple[str, ...], outcomes: Outcomes, certificate: Certificate, classes: list[ClassOutcome]
 ) -> str:
-    ours, theirs = (100 * share for share in _shares(outcomes))
+    ours, theirs = 100 * outcomes.reference_share, 100 * outcomes.variant_share
     low, high = (100 * end for end in outcomes.interval())
     worst = classes[0]
     swapped = outcomes.changed - outcomes.only_reference - outcomes.only_variant
@@ -124,18 +123,17 @@ def _text(
 
 
 def _sentence(certificate: Certificate) -> str:
-    margin = f"a loss of {100 * certificate.margin:.2f} points"
+    margin = f"{100 * certificate.margin:.2f} points"
     if certificate.outcome == CERTIFIED:
-        return f"certified: it loses less than {margin.removeprefix('a loss of ')}"
+        return f"certified: it loses less than {margin}"
     if certificate.outcome != UNKNOWN:
-        return f"regression certified: it loses more than {margin.removeprefix('a loss of ')}"
-    more = f"about {certificate.more_samples:,} more samples would" if certificate.more_samples > 0 else "it is at it"
-    return f"cannot tell whether it is within {margin}; {more}"
-
-
-def _shares(outcomes: Outcomes) -> tuple[float, float]:
-    """Returns the reference's share of right answers, and the variant's."""
-    return tuple((outcomes.both + own) / outcomes.total for own in (outcomes.only_reference, outcomes.only_variant))  # type: ignore[return-value]
+        return f"regression certified: it loses more than {margin}"
+    more = (
+        f"about {certificate.more_samples:,} more samples would"
+        if certificate.more_samples > 0
+        else "the loss is just that"
+    )
+    return f"cannot tell whether it loses less than {margin}; {more}"
 
 
 def _json(

@@ -28,14 +28,17 @@ def check(pair: Pair) -> Check:
             faults.append(f"{mode} run: {because}")
         try:
             if _emulates(run):
-                faults.append(f"{mode} run: it is quantized, and all that it multiplied was in float32: emulated")
+                faults.append(
+                    f"{mode} run: it is quantized, and nothing shows that it multiplied in anything but float32"
+                )
         except TandemError as error:
             faults.append(f"{mode} run: its recipe cannot be read: {error}")
     return judged(NAME, faults, f"a real model on {pair.performance.get('backend', 'name')}")
 
 
 def _emulates(run: Evidence) -> bool:
-    """Tells whether a quantized variant is known to have multiplied in float32 alone (suite.arithmetic)."""
+    """Tells whether a quantized variant is not known to have multiplied in anything but float32 (suite.arithmetic)."""
     quantized = any(step.startswith("quantize") for step in recipes.made_by(str(run.get("variant", "recipe") or "")))
     found = lookup(run.preparation, "arithmetic")
-    return quantized and isinstance(found, Mapping) and all(str(label).startswith(UNQUANTIZED) for label in found)
+    labels = [str(label) for label in found] if isinstance(found, Mapping) else []
+    return quantized and all(label.startswith(UNQUANTIZED) for label in labels)

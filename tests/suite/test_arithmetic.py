@@ -55,12 +55,17 @@ def test_a_node_counts_its_products_under_its_types(event: dict[str, Any], expec
 def test_what_multiplies_no_weights_does_not_count() -> None:
     others = [
         node("known_scales_mul", "Mul", [{"float": [1, 8]}, {"float": [1]}], [1, 8]),
-        # Nothing says how many products go into one of its outputs.
-        node("fused", "QLinearConv", [{"uint8": [1, 4, 4, 8]}, SCALE, ZERO, SCALE, ZERO], [1, 4, 4, 16]),
         {"cat": "Session", "name": "known", "args": {}},
         {"cat": "Node", "name": "known_fence_before", "args": {"op_name": "Conv"}},
     ]
     assert macs(others, {"known": 72}) == {}
+
+
+def test_nothing_is_said_where_one_node_cannot_be_counted() -> None:
+    counted = node("known", "Conv", [{"float": [1, 8, 4, 4]}, {"float": [16, 8, 3, 3]}], [1, 16, 4, 4])
+    # Its weights are packed, and its name is not the file's.
+    packed = node("fused", "QLinearConv", [{"uint8": [1, 4, 4, 8]}, SCALE, ZERO, SCALE, ZERO], [1, 4, 4, 16])
+    assert macs([counted], {"known": 72}) and macs([counted, packed], {"known": 72}) == {}
 
 
 def test_shares_are_told_the_largest_first() -> None:
