@@ -9,12 +9,12 @@ from common.errors import RunFailed, TandemError, UsageError
 from common.files import write_json
 from scenarios.harness import logs, timeline
 from scenarios.harness.timeline import Timeline
-from suite import conduct, curve, evidence, memory, prepare, resources, rules, stages, store
+from suite import conduct, curve, evidence, memory, peak, prepare, resources, rules, stages, store
 from suite.conduct import Ready
 from suite.evidence import Evidence
 from suite.explain import Explanation, explain
 from suite.law.drain import counted
-from suite.peak import BACK_OFF, Peak, Probe, sentence
+from suite.peak import Peak, Probe
 from suite.plan import PEAK, Plan
 from suite.progress import say
 from suite.seek import seek
@@ -96,18 +96,20 @@ def _peak(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...], Sough
         )
     if found.bounded:
         say(f"peak: the search ended with its {len(found.probes)} probes; a higher load may be held")
-    qps, confirmations = found.qps, list[Probe]()
-    for step in (*BACK_OFF, None):
+    confirmations: list[Probe] = []
+    for qps in peak.confirming(found.qps):
+        last = confirmations[-1] if confirmations else None
+        if last and last.qps == qps and peak.overloaded(last, ready.rules.target_latency_ms or 0):
+            continue
         preparation = {**ready.preparation, "peak": {**found.record(), "confirmations": len(confirmations)}}
         ready = replace(ready, hint=qps, hint_source=PEAK, preparation=preparation)
         _check_memory(ready)
         run = _run(ready, "performance", _new_result(ready))
         explanations = explain(run)
         confirmations.append(_confirmation(run, qps, held=not explanations))
-        say(sentence(confirmations[-1]))
-        if not explanations or step is None or not any(one.retry for one in explanations):
+        say(peak.sentence(confirmations[-1]))
+        if not any(one.retry for one in explanations):
             break
-        qps *= step
     return ready, run, explanations, Sought(found, tuple(confirmations))
 
 
@@ -126,13 +128,13 @@ def _confirmation(run: Evidence, qps: float, *, held: bool) -> Probe:
 def _keep_curve(ready: Ready, sought: Sought, run: Evidence) -> None:
     """Writes the curve beside the runs: as JSON, as a table and as pictures."""
     folder, limit_ms = run.folder.parent, ready.rules.target_latency_ms or 0.0
-    peak = sought.confirmations[-1]
+    last = sought.confirmations[-1]
     title = f"{ready.plan.workload} on {ready.plan.backend} ({ready.serving.device}), server"
     try:
         write_json(folder / "peak.json", {"schema": 1, **sought.record()})
         curve.write_csv(folder / "peak.csv", sought.seen)
         pictures = [folder / f"peak.{suffix}" for suffix in ("svg", "png")]
-        curve.draw(pictures, sought.seen, peak.qps if peak.held else None, limit_ms, title)
+        curve.draw(pictures, sought.seen, last.qps if last.held else None, limit_ms, title)
     except OSError as error:
         raise RunFailed(f"The curve could not be written to {folder} ({error.strerror or error}).") from error
 

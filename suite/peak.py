@@ -4,7 +4,7 @@ A probe tells where to look. The figure itself is of a full run that follows (su
 the peak that the probes promised does not last.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,8 +20,10 @@ LEAST_SHARE = 0.02
 # Of the peak: loads that are probed for the curve.
 CURVE_SHARES = (0.25, 0.5, 0.75)
 
-# A full run that is not valid is followed by one at so much less.
+# A load of which no full run is valid is followed by so much less.
 BACK_OFF = (0.97, 0.95, 0.9, 0.85)
+# One stall of the machine, or a phase in which it is slow, can fail a load that is held otherwise.
+TRIES = 2
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,11 @@ def find(
     probes: list[Probe] = []
 
     def held(qps: float) -> bool:
-        for _ in range(2):
+        for _ in range(TRIES):
             found = probe(qps)
             probes.append(found)
             say(found)
-            # One stall of the machine can fail a load that is held otherwise, but makes not half of the queries late.
-            if found.held or (found.p50_ms or 0) > limit_ms or len(probes) >= MOST_PROBES:
+            if found.held or overloaded(found, limit_ms) or len(probes) >= MOST_PROBES:
                 break
         return found.held
 
@@ -94,6 +95,18 @@ def find(
             held(share * low)
     bounded = low is None or high is None or high / low > PRECISION
     return Peak(offline_samples_per_s, tuple(probes), low, bounded)
+
+
+def overloaded(found: Probe, limit_ms: float) -> bool:
+    """Tells whether a load was too much, whatever the machine did: a stall makes not half of the queries late."""
+    return (found.p50_ms or 0) > limit_ms
+
+
+def confirming(qps: float) -> Iterator[float]:
+    """Yields the loads of the full runs that are to confirm a peak, until one is valid."""
+    for share in (1.0, *BACK_OFF):
+        qps *= share
+        yield from (qps,) * TRIES
 
 
 def sentence(found: Probe) -> str:

@@ -29,12 +29,16 @@ STREAM_MARGIN = 0.75
 # A batch may take this part of the Server limit: a query waits for the batch before its own, then for its own, and some
 # room is left.
 SERVER_BATCH_SHARE = 1 / 3
-# Where none is so quick, those within this factor of the quickest are taken for as quick.
+# Where a batch of the least size takes longer, smaller ones are tried; where none is so quick, those within this factor
+# of the quickest are taken for as quick.
 AS_QUICK = 1.25
 # Of those that Server may use, this part of the highest throughput is as good as it. The most sessions are best then:
 # what disturbs a core stops one of them and not all. Next the largest batch: a queue is cleared the faster the less
 # often a batch is begun, and a batch is only large where a queue has built up.
 AS_FAST = 0.9
+# A machine that others use too has phases of some tenths of a second in which it is slow, and one would change what
+# Server may use. So each serving is asked in so many rounds.
+SERVER_ROUNDS = 2
 
 # Where nobody says how much load Server is to hold, a probe of a second must keep this part of the limit; what does
 # not is cut, so often at most.
@@ -85,26 +89,53 @@ def resolve(
     pin = cores_of(requested.pin)
     tried: list[dict[str, Any]] = []
     layouts = _layouts(requested, terms)
-    # Batches that take longer than all of Server's limit cannot be meant for it.
-    longest_s = min(LONGEST_BATCH_S, (limit_ms(terms) or math.inf) / 1000)
+    if limit_ms(terms) and len(layouts) * len(batches) > 1:
+        layouts = layouts * SERVER_ROUNDS
     for number, (sessions, threads) in enumerate(layouts, 1):
         until = started + (deadline - started) * number / len(layouts)
         wait_us = requested.max_wait_us or 0
         layout = Serving(batches[0], wait_us, sessions, threads, device, pin=pin, end_to_end=requested.end_to_end)
         with loaded(subject, layout) as ready:
-            for batch in batches:
-                subject.warm_up(ready, [batch], pin)
-                layout = replace(layout, batch=batch)
-                rate, batch_s = _probe(subject, ready, layout, terms)
-                serving = asdict(layout)
-                tried.append({"serving": serving, "samples_per_s": rate, "batch_ms": batch_s * 1000})
-                if batch_s > longest_s or time.perf_counter() > until:
-                    break
+            tried += _sizes(subject, ready, layout, batches, terms, until)
     return Serving(**_best(tried, terms)["serving"]), tried
 
 
+def _sizes(
+    subject: Subject, ready: list[Session], layout: Serving, batches: Sequence[int], terms: Terms, until: float
+) -> Iterator[dict[str, Any]]:
+    """Yields a probe of each size of batch, up to one that takes too long; Server's smaller ones where none fits."""
+    limit = limit_ms(terms)
+    # Batches that take longer than all of Server's limit cannot be meant for it.
+    longest_ms = 1000 * LONGEST_BATCH_S if limit is None else min(1000 * LONGEST_BATCH_S, limit)
+
+    def asked(batch: int) -> dict[str, Any]:
+        subject.warm_up(ready, [batch], layout.pin)
+        serving = replace(layout, batch=batch)
+        rate, batch_s = _probe(subject, ready, serving, terms)
+        return {"serving": asdict(serving), "samples_per_s": rate, "batch_ms": batch_s * 1000}
+
+    least = found = asked(batches[0])
+    yield least
+    for batch in batches[1:]:
+        if found["batch_ms"] > longest_ms or time.perf_counter() > until:
+            break
+        yield (found := asked(batch))
+    batch = batches[0]
+    while limit and len(batches) > 1 and batch > 1 and least["batch_ms"] > SERVER_BATCH_SHARE * limit:
+        batch //= 2
+        yield (least := asked(batch))
+
+
+def best_of_each(tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the fastest probe of each serving: what disturbs a machine can only slow it."""
+    best: dict[str, dict[str, Any]] = {}
+    for one in sorted(tried, key=lambda one: float(one["samples_per_s"])):
+        best[str(one["serving"])] = one
+    return list(best.values())
+
+
 def _best(tried: list[dict[str, Any]], terms: Terms) -> dict[str, Any]:
-    may = allowed(tried, terms)
+    may = allowed(best_of_each(tried), terms)
     fastest = max(may, key=lambda one: float(one["samples_per_s"]))
     if limit_ms(terms) is None:
         return fastest

@@ -273,3 +273,15 @@ def test_what_would_decide_the_peak_is_refused(words: tuple[str, ...], said: str
     ended = start(*words).end()
     assert ended.code == 2
     assert said in ended.sentence
+
+
+def test_a_peak_is_confirmed_by_two_tries_a_load_before_it_steps_back() -> None:
+    loads = list(peak.confirming(1000.0))
+    assert loads[:4] == [1000, 1000, 970, 970]
+    assert loads == sorted(loads, reverse=True) and loads[-1] > 700
+
+
+@pytest.mark.parametrize(("p50_ms", "overloaded"), [(3.0, False), (20.0, True), (None, False)])
+def test_a_load_that_made_half_of_the_queries_late_is_not_tried_again(p50_ms: float | None, overloaded: bool) -> None:
+    seen = Probe(1000.0, False, "LoadGen", 5000, 3000, p50_ms, 30.0, 40.0, 5.0)
+    assert peak.overloaded(seen, LIMIT_MS) is overloaded

@@ -187,13 +187,18 @@ def raw_rate(job: dict[str, Any]) -> Any:
     return raw_throughput(subject, sessions, serving.batch, job["seconds"])
 
 
-def unhindered_share(job: dict[str, Any]) -> Any:
-    """Returns the load that a server without cost would hold over the raw loop's rate, on that loop's own trace."""
+def unhindered_load(job: dict[str, Any]) -> Any:
+    """Returns the load that a server without cost would hold over the raw loop's rate, on that loop's own trace.
+
+    And the share of the loop's batches that took more than 1.25 times as long as their median.
+    """
     subject, serving = _subject(job), Serving(**job["serving"])
     sessions = subject.load(serving)
     raw_turns(subject, sessions, serving.batch, WARM_S)
     ended = raw_turns(subject, sessions, serving.batch, job["seconds"])
-    return unhindered.highest_share(ended, serving.batch, job["limit_ms"] * 1e6, 0.99, random.getrandbits(32))
+    share = unhindered.highest_share(ended, serving.batch, job["limit_ms"] * 1e6, 0.99, random.getrandbits(32))
+    took = np.concatenate([np.diff(turns) for turns in ended])
+    return {"share": share, "slow": float(np.mean(took > 1.25 * np.median(took)))}
 
 
 def _in_turn(raw_first: bool, raw: Callable[[], float], suite: Callable[[], float]) -> dict[str, float]:
@@ -377,7 +382,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "served": served,
     "sweep": sweep,
     "head_to_head": head_to_head,
-    "unhindered_share": unhindered_share,
+    "unhindered": unhindered_load,
 }
 
 
