@@ -94,6 +94,33 @@ def certify(outcomes: Outcomes, margin: float) -> Certificate:
     return Certificate(margin, UNKNOWN, max(1, needed - outcomes.total))
 
 
+def samples_needed(reference_share: float, changed: float, margin: float, power: float) -> int:
+    """Returns how many samples certify a variant as good as its reference with this power, within `margin`.
+
+    `changed` is the share of samples that just one of both has right. The fewest of which the interval above still
+    clears the margin where the difference falls as low as it does with a chance of 1 - `power`. Raises ValueError where
+    such shares cannot be.
+    """
+    if not (0 < margin < 1 and 0 < power < 1 and 0 <= changed / 2 <= min(reference_share, 1 - reference_share)):
+        raise ValueError(f"shares of {reference_share}, {changed}, {margin} and {power} are impossible")
+
+    def enough(total: int) -> bool:
+        lost = max(0.0, normal_quantile(power)) * math.sqrt(changed * total)
+        only_reference = min(round(changed * total), round((changed * total + lost) / 2))
+        only_variant = round(changed * total) - only_reference
+        both = min(total - only_reference - only_variant, round(reference_share * total) - only_reference)
+        outcomes = Outcomes(both, only_reference, only_variant, total - both - only_reference - only_variant, 0)
+        return certify(outcomes, margin).outcome == CERTIFIED
+
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
 @dataclass(frozen=True)
 class ClassOutcome:
     """A class's outcomes, and the interval of its difference among all classes at once (Bonferroni)."""

@@ -112,7 +112,9 @@ def _introduction(main: Main, arguments: str) -> str:
 
 def _usage(main: Main, arguments: str) -> str:
     specification = sys.modules[main.__module__].__spec__
-    program = f"python -m {specification.name}" if specification else os.path.basename(sys.argv[0])
+    # A package that is run is its file __main__.
+    module = specification and specification.name.removesuffix(".__main__")
+    program = f"python -m {module}" if module else os.path.basename(sys.argv[0])
     return f"usage: {program} [flags] {arguments}".rstrip()
 
 

@@ -4,7 +4,7 @@ scipy is imported where it is used, and only its special functions: its statisti
 """
 
 from collections.abc import Sequence
-from math import sqrt
+from math import ceil, sqrt
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
@@ -124,6 +124,26 @@ def mean_lower_bound(values: Sequence[float], confidence: float = 0.95) -> float
     return fmean(values) - quantile * stdev(values) / sqrt(len(values))
 
 
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Returns the two-sided interval of a mean (Student, Biometrika 1908); raises ValueError on fewer than two values.
+
+    For the interval of a ratio give the logarithms of the ratios, and take the exponential of both ends. Unlike a
+    percentile bootstrap it covers what it says of four values too.
+    """
+    tail = (1 - confidence) / 2
+    return mean_lower_bound(values, 1 - tail), -mean_lower_bound([-value for value in values], 1 - tail)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values that hold for all of them together, in their order (Holm, Scand. J. Statist. 6, 1979, 65-70)."""
+    found, highest = [0.0] * len(p_values), 0.0
+    ranked = sorted(range(len(p_values)), key=lambda number: p_values[number])
+    for rank, number in enumerate(ranked):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[number]))
+        found[number] = highest
+    return found
+
+
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """Returns an interval of a median from order statistics, of no distribution in particular (Thompson, AMS 1936).
 
@@ -138,3 +158,20 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
         raise ValueError(f"{count} values are too few for an interval of their median")
     ordered = sorted(values)
     return ordered[outside[-1] - 1], ordered[count - outside[-1]]
+
+
+def unpaired_samples(margin: float, share: float, power: float, confidence: float = 0.95) -> int:
+    """Returns how many samples of each of two sets show that, where the sets are not the same samples.
+
+    n = (z + z')^2 2 share (1 - share) / margin^2 (Farrington and Manning, Statistics in Medicine 9, 1990, 1447-1454,
+    with no true difference). Raises ValueError on what is no share.
+    """
+    _check_shares(margin=margin, power=power, confidence=confidence, share=share)
+    z = normal_quantile((1 + confidence) / 2) + normal_quantile(power)
+    return max(1, ceil(z * z * 2 * share * (1 - share) / margin**2))
+
+
+def _check_shares(**given: float) -> None:
+    for name, value in given.items():
+        if not 0 < value < 1:
+            raise ValueError(f"{name} is {value}, no share between 0 and 1")

@@ -62,7 +62,7 @@ class Plan:
         return (self.mode,) if self.mode in ("performance", "accuracy") else ("performance", "accuracy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """The command's words, before they are checked; None where nothing was said.
 
@@ -75,28 +75,28 @@ class Asked:
     mode: str
     profile: str
     optimize: str
-    backend_options: str
-    batch: int | None
-    max_wait_us: int | None
-    sessions: int | None
-    threads: int | None
-    device: str
-    pin: str
-    end_to_end: bool
-    search_again: bool
-    tune: bool | None
-    tune_seconds: float | None
-    target_qps: float | None
-    expected_latency_ms: float | None
-    coalesce_queries: bool | None
-    user_conf: str
+    backend_options: str = ""
+    batch: int | None = None
+    max_wait_us: int | None = None
+    sessions: int | None = None
+    threads: int | None = None
+    device: str = "auto"
+    pin: str = "auto"
+    end_to_end: bool = False
+    search_again: bool = False
+    tune: bool | None = None
+    tune_seconds: float | None = None
+    target_qps: float | None = None
+    expected_latency_ms: float | None = None
+    coalesce_queries: bool | None = None
+    user_conf: str = ""
     data_dir: Callable[[str], str]
     cache_dir: str
     results_dir: str
     stall_timeout_s: float
-    retries: int | None
-    save_outputs: bool
-    stages: bool
+    retries: int | None = None
+    save_outputs: bool = False
+    stages: bool = False
 
 
 def resolve(asked: Asked) -> Plan:

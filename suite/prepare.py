@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +28,16 @@ from suite.subject import describe
 from suite.variant import Serving, Variant
 
 
+@dataclass(frozen=True)
+class Made:
+    """A plan's variant, and what a child needs to open it; `origin` is what its recipe began from."""
+
+    backend: BackendDescription
+    variant: Variant
+    subject: dict[str, Any]
+    origin: dict[str, Any]
+
+
 def ready(plan: Plan) -> Ready:
     """Returns the plan with all that a test needs.
 
@@ -44,25 +54,11 @@ def ready(plan: Plan) -> Ready:
         # Before anything takes long, and again once the sessions have their memory.
         memory.check(scenario, load_rules, plan.hint.value, resources.available_memory(), plan.profile)
     dataset = workload.open_dataset(Path(plan.data_dir))
-    backend = _backend(plan)
-    # What the backend cannot have is refused before anything takes long.
-    recipes.check(plan.recipe, backend, plan.options)
-    _check_device(plan)
-    base = _model(plan, workload, recipes.formats(plan.recipe, backend))
-    variant = recipes.fold(
-        plan.recipe,
-        workload=plan.workload,
-        backend=backend,
-        model=base,
-        requested=plan.requested,
-        made=lambda step, model: _made(plan, workload, step, model),
-        options=plan.options,
-    )
-    subject = describe(plan.workload, plan.backend, variant.model, dict(variant.options), Path(plan.data_dir))
-    origin = describe(plan.workload, plan.backend, base, dict(variant.options), Path(plan.data_dir))
+    made = make(plan)
+    variant, subject = made.variant, made.subject
     source = environment.source_digest()
     terms = _terms(plan, scenario, load_rules, profile)
-    answer = _search(plan, variant, subject, origin, terms, [backend.version, source])
+    answer = _search(plan, variant, subject, made.origin, terms, [made.backend.version, source])
     findings, measured = answer["findings"], answer["measured"]
     return Ready(
         plan=plan,
@@ -78,15 +74,43 @@ def ready(plan: Plan) -> Ready:
             "schema": 1,
             **findings,
             "hints": measured or {},
-            "backend_version": backend.version,
+            "backend_version": made.backend.version,
             "variant_id": variant.id,
             "source_sha256": source,
             "fingerprint": environment.fingerprint(findings["serving"]["device"]),
         },
         hint=measured["value"] if plan.hint.value is None and measured else plan.hint.value,
         hint_source=plan.hint.source,
-        backend_version=backend.version,
+        backend_version=made.backend.version,
         source_sha256=source,
+    )
+
+
+def make(plan: Plan) -> Made:
+    """Returns the plan's variant, its models made first where they are not in the cache.
+
+    Raises UsageError where the backend cannot have it, RunFailed where a step fails.
+    """
+    workload, backend = plugins.workload(plan.workload), _backend(plan)
+    # What the backend cannot have is refused before anything takes long.
+    recipes.check(plan.recipe, backend, plan.options)
+    _check_device(plan)
+    base = _model(plan, workload, recipes.formats(plan.recipe, backend))
+    variant = recipes.fold(
+        plan.recipe,
+        workload=plan.workload,
+        backend=backend,
+        model=base,
+        requested=plan.requested,
+        made=lambda step, model: _made(plan, workload, step, model),
+        options=plan.options,
+    )
+    data, options = Path(plan.data_dir), dict(variant.options)
+    return Made(
+        backend=backend,
+        variant=variant,
+        subject=describe(plan.workload, plan.backend, variant.model, options, data),
+        origin=describe(plan.workload, plan.backend, base, options, data),
     )
 
 

@@ -267,6 +267,40 @@ def probe(job: dict[str, Any], channel: Channel) -> Any:
         )
 
 
+def contest(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns a variant's answers to the evaluation set, and blocks in which it and the reference take turns.
+
+    One block where even the upper end of its accuracy's interval misses the target: its speed then decides nothing.
+    """
+    from common.statistics import wilson_interval
+    from suite.probes import contest as probing
+
+    channel.phase("loading the models", silent=True)
+    serving = Serving(**job["serving"])
+    subject = Subject.open(job["reference"], channel.beat)
+    subject.dataset.load(np.arange(subject.dataset.total))
+    other = replace(Subject.open(job["variant"], channel.beat), dataset=subject.dataset)
+    arithmetic = _arithmetic(other, serving, channel)
+    reference, variant = ((one, one.load(serving)) for one in (subject, other))
+    channel.phase("answering the evaluation set")
+    answers = probing.answers(variant, serving)
+    right = int(np.count_nonzero(answers.reshape(-1) == subject.dataset.truth()))
+    _, highest = wilson_interval(right, len(answers))
+    channel.phase("taking turns with the reference")
+    found = probing.blocks(
+        lambda: probing.block(reference, variant, serving, job["seconds"]),
+        job["least_blocks"],
+        job["most_blocks"] if 100 * highest >= job["target_percent"] else 1,
+        job["width"],
+    )
+    return {
+        "answers": answers.reshape(-1).tolist(),
+        "blocks": [one.record() for one in found],
+        "arithmetic": arithmetic,
+        "versions": [one.backend.version() for one in (subject, other)],
+    }
+
+
 def _system(
     job: dict[str, Any],
     subject: Subject,
@@ -317,6 +351,7 @@ TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
     "search": search,
     "test": test,
     "probe": probe,
+    "contest": contest,
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from common.errors import TandemError
 from suite import recipes
-from suite.evidence import Evidence, lookup
+from suite.evidence import lookup
 from suite.law.base import Check, Pair, judged
 
 NAME = "eligible"
@@ -27,7 +27,7 @@ def check(pair: Pair) -> Check:
             because = run.get("variant", "not_eligible_because") or "its record does not say that it is eligible"
             faults.append(f"{mode} run: {because}")
         try:
-            if _emulates(run):
+            if emulates(str(run.get("variant", "recipe") or ""), lookup(run.preparation, "arithmetic")):
                 faults.append(
                     f"{mode} run: it is quantized, and nothing shows that it multiplied in anything but float32"
                 )
@@ -36,9 +36,8 @@ def check(pair: Pair) -> Check:
     return judged(NAME, faults, f"a real model on {pair.performance.get('backend', 'name')}")
 
 
-def _emulates(run: Evidence) -> bool:
+def emulates(recipe: str, arithmetic: object) -> bool:
     """Tells whether a quantized variant is not known to have multiplied in anything but float32 (suite.arithmetic)."""
-    quantized = any(step.startswith("quantize") for step in recipes.made_by(str(run.get("variant", "recipe") or "")))
-    found = lookup(run.preparation, "arithmetic")
-    labels = [str(label) for label in found] if isinstance(found, Mapping) else []
+    quantized = any(step.startswith("quantize") for step in recipes.made_by(recipe))
+    labels = [str(label) for label in arithmetic] if isinstance(arithmetic, Mapping) else []
     return quantized and all(label.startswith(UNQUANTIZED) for label in labels)

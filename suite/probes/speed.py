@@ -23,19 +23,25 @@ from suite.variant import Serving
 def throughput(subject: Subject, sessions: list[Session], serving: Serving, seconds: float) -> float:
     """Returns samples a second with every session busy."""
     count = serving.batch * len(sessions) * 2
-    elapsed = _answer_all(subject, sessions, serving, count)
+    elapsed = answer_all(subject, sessions, serving, count)
     while elapsed < seconds / 4:
         count *= 4
-        elapsed = _answer_all(subject, sessions, serving, count)
+        elapsed = answer_all(subject, sessions, serving, count)
     count = max(count, int(count / elapsed * seconds))
-    return count / _answer_all(subject, sessions, serving, count)
+    return count / answer_all(subject, sessions, serving, count)
 
 
-def _answer_all(subject: Subject, sessions: list[Session], serving: Serving, count: int) -> float:
-    """Returns the seconds that `count` samples take from the one query that holds them to the last answer."""
+def answer_all(
+    subject: Subject, sessions: list[Session], serving: Serving, count: int, keep: Complete = lambda ids, payload: None
+) -> float:
+    """Returns the seconds that `count` samples take from the one query that holds them to the last answer.
+
+    They are the evaluation set, again and again; `keep` is given each batch's numbers and payload.
+    """
     done = threading.Event()
 
     def complete(ids: list[int], payload: NDArray[Any] | None) -> None:
+        keep(ids, payload)
         subject.beat(len(ids))
         if sut.completed >= count:
             done.set()

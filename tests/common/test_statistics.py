@@ -12,8 +12,10 @@ import scipy.stats
 
 from common.statistics import (
     fisher_greater,
+    holm,
     mcnemar_exact,
     mcnemar_worse,
+    mean_interval,
     mean_lower_bound,
     median_interval,
     normal_quantile,
@@ -190,3 +192,30 @@ def test_a_paired_interval_covers_the_truth(cells: tuple[float, ...], total: int
 
 def test_the_normal_quantile_is_the_one_in_every_table() -> None:
     assert normal_quantile(0.975) == pytest.approx(1.959963984540054, abs=1e-12)
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    values = [0.11, 0.07, 0.16, 0.09, 0.13]
+    expected = scipy.stats.t.interval(0.95, 4, np.mean(values), scipy.stats.sem(values))
+    assert mean_interval(values) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="no spread"):
+        mean_interval([1.0])
+
+
+@pytest.mark.parametrize("blocks", [2, 4, 8])
+def test_the_interval_of_a_mean_covers_what_it_says(blocks: int) -> None:
+    """Of 1,000 studies at least 930 and at most 970 have the truth within: a few blocks are enough for that."""
+    drawn = np.random.default_rng(11).normal(0.3, 0.05, (1000, blocks))
+    covered = sum(low <= 0.3 <= high for low, high in (mean_interval(list(one)) for one in drawn))
+    assert 930 <= covered <= 970
+
+
+def test_holm_agrees_with_an_example_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_seldom_finds_anything_where_there_is_nothing() -> None:
+    drawn = np.random.default_rng(12).uniform(size=(1000, 20))
+    assert sum(min(holm(list(one))) <= 0.05 for one in drawn) <= 70

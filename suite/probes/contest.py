@@ -1,0 +1,97 @@
+"""A contest: a variant and the reference, loaded side by side in one process, answer in turn.
+
+What slows the machine for a while meets both. A block has four turns, reference, variant, variant, reference or the
+other way round, so that a steady drift cancels out; its figure is one ratio.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from math import exp, log
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.statistics import mean_interval
+from scenarios.base import Session
+from suite.probes import speed
+from suite.subject import Subject
+from suite.variant import Serving
+
+# The fewest of which a mean has an interval.
+LEAST_BLOCKS = 2
+
+Side = tuple[Subject, list[Session]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Samples/s of the two turns of each side, and which side began and ended."""
+
+    reference: tuple[float, ...]
+    variant: tuple[float, ...]
+    reference_outside: bool
+
+    @property
+    def log_ratio(self) -> float:
+        """The logarithm of the variant's rate over the reference's."""
+        return fmean(map(log, self.variant)) - fmean(map(log, self.reference))
+
+    def record(self) -> dict[str, Any]:
+        """Returns it as JSON-like values."""
+        return asdict(self)
+
+
+def ratio(blocks: Sequence[Block]) -> float:
+    """Returns the geometric mean of the blocks' ratios."""
+    return exp(fmean(one.log_ratio for one in blocks))
+
+
+def interval(blocks: Sequence[Block]) -> tuple[float, float] | None:
+    """Returns the 95 % interval of the ratio, Student's t on its logarithm; None of fewer than two blocks."""
+    if len(blocks) < LEAST_BLOCKS:
+        return None
+    low, high = mean_interval([one.log_ratio for one in blocks])
+    return exp(low), exp(high)
+
+
+def answers(side: Side, serving: Serving) -> NDArray[Any]:
+    """Returns the payload of each sample of the evaluation set, in index order."""
+    subject, sessions = side
+    found: list[tuple[list[int], NDArray[Any]]] = []
+
+    def keep(ids: list[int], payload: NDArray[Any] | None) -> None:
+        if payload is not None:
+            found.append((ids, payload.copy()))
+
+    total = subject.dataset.total
+    speed.answer_all(subject, sessions, serving, total, keep)
+    first = found[0][1]
+    ordered = np.empty((total, *first.shape[1:]), first.dtype)
+    for ids, payload in found:
+        ordered[ids] = payload
+    return ordered
+
+
+def block(reference: Side, variant: Side, serving: Serving, seconds: float) -> Block:
+    """Returns one block, each turn of about so many seconds."""
+    outside = random.random() < 0.5
+    order = (0, 1, 1, 0) if outside else (1, 0, 0, 1)
+    rates: tuple[list[float], list[float]] = ([], [])
+    for side in order:
+        subject, sessions = (reference, variant)[side]
+        rates[side].append(speed.throughput(subject, sessions, serving, seconds))
+    return Block(tuple(rates[0]), tuple(rates[1]), outside)
+
+
+def blocks(measure: Callable[[], Block], least: int, most: int, width: float) -> list[Block]:
+    """Returns blocks until the interval's ends are within `width` of the ratio, as a share, or there are `most`."""
+    found: list[Block] = []
+    while len(found) < most:
+        found.append(measure())
+        ends = interval(found)
+        if ends and len(found) >= least and ends[1] / ends[0] <= (1 + width) ** 2:
+            break
+    return found

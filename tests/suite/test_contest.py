@@ -1,0 +1,74 @@
+"""A contest: the variant's ratio to the reference from turns, and its answers to the whole evaluation set."""
+
+from math import exp, log
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.probes import contest
+from suite.probes.contest import Block, answers, block, blocks, interval, ratio
+from suite.variant import Serving
+from tests.suite.subjects import subject
+
+SERVING = Serving(64, 0, 1, 1, "cpu")
+
+
+def of(ratio: float, reference_outside: bool = True) -> Block:
+    return Block((1000.0, 1000.0), (1000.0 * ratio, 1000.0 * ratio), reference_outside)
+
+
+def test_a_ratio_is_the_geometric_mean_of_the_blocks() -> None:
+    assert ratio([of(2.0), of(0.5)]) == pytest.approx(1.0)
+    assert interval([of(2.0)]) is None
+    low, high = interval([of(1.9), of(2.0), of(2.1)]) or (0.0, 0.0)
+    assert low < 2.0 < high and log(high / ratio([of(1.9), of(2.0), of(2.1)])) == pytest.approx(
+        log(ratio([of(1.9), of(2.0), of(2.1)]) / low)
+    )
+
+
+def test_a_steady_drift_is_no_difference() -> None:
+    """Each turn is a tenth slower than the one before; who began also ended."""
+    a, b, c, d = (1000 * exp(-0.1 * turn) for turn in range(4))
+    assert ratio([Block((a, d), (b, c), True), Block((b, c), (a, d), False)]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected"),
+    [
+        ([1.5] * 9, 3),
+        ([1.5, 1.51, 1.5, 1.5], 3),
+        ([1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0], 6),
+    ],
+)
+def test_blocks_go_on_until_the_interval_is_narrow_or_there_are_enough(ratios: list[float], expected: int) -> None:
+    left = iter(ratios)
+    assert len(blocks(lambda: of(next(left)), 3, 6, 0.03)) == expected
+
+
+def test_one_block_is_one() -> None:
+    assert len(blocks(lambda: of(1.0), 3, 1, 0.03)) == 1
+
+
+def test_answers_are_those_of_the_model_in_index_order(data_root: Path) -> None:
+    ours = subject("onnxruntime", data_root)
+    sessions = ours.load(SERVING)
+    found = answers((ours, sessions), SERVING)
+    indices = [9_999, 0, 4_321]
+    assert len(found) == ours.dataset.total
+    assert found.reshape(-1)[indices].tolist() == sessions[0].predict(ours.dataset.batch(indices)).argmax(1).tolist()
+    assert np.mean(found.reshape(-1) == ours.dataset.truth()) == pytest.approx(ours.workload.quality / 100, abs=1e-3)
+
+
+def test_a_block_has_two_turns_of_each_side(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variant takes four times as long a sample; which side begins is drawn."""
+    quick, slow = (
+        (one, one.load(SERVING))
+        for one in (subject("simulated", data_root, per_batch_us="0", per_sample_us=each) for each in ("50", "200"))
+    )
+    for drawn in (0.1, 0.9):
+        monkeypatch.setattr(contest.random, "random", lambda drawn=drawn: drawn)
+        found = block(quick, slow, SERVING, 0.05)
+        assert found.reference_outside is (drawn < 0.5)
+        assert len(found.reference) == len(found.variant) == 2
+        assert 0.15 < ratio([found]) < 0.5

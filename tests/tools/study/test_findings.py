@@ -1,0 +1,175 @@
+"""What is made of a study's files: states, rankings, inversions, and pages that escape what they show."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.errors import UsageError
+from suite import plugins
+from suite.places import cache_dir
+from tools.study import findings, page, picture, report, shelf, table
+from tools.study.findings import COUNTS, EMULATED, FAILED, MISSES, REFUSED, UNJUDGED, Row
+from tools.study.plan import Cell, Study
+
+pytestmark = pytest.mark.side_by_side
+
+RESNET, MOBILENET = (Cell(f"fashion-{one}", "onnxruntime", "offline", "") for one in ("resnet", "mobilenet"))
+INT8 = {"uint8 x int8 on CPU": 9}
+
+
+def of(reference: Cell, recipe: str) -> Cell:
+    return Cell(reference.workload, reference.backend, reference.scenario, recipe)
+
+
+class Made:
+    """A study on disk whose cells never ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells: list[Cell] = []
+
+    def data_dir(self, dataset: str) -> str:
+        import os
+
+        return str(cache_dir("", os.environ) / "data" / dataset)
+
+    def truth(self, cell: Cell) -> np.ndarray[Any, Any]:
+        workload = plugins.workload(cell.workload)
+        return workload.open_dataset(Path(self.data_dir(workload.dataset_name))).truth()
+
+    def add(self, cell: Cell, ratio: float, wrong: int, arithmetic: dict[str, int] | None = None) -> None:
+        """Adds a cell: its speed over the reference's, and how many of the 10,000 answers are wrong, from the first."""
+        answers = self.truth(cell).astype(np.int64).copy()
+        answers[:wrong] = (answers[:wrong] + 1) % 10
+        block = {"reference": [100.0, 100.0], "variant": [100 * ratio, 101 * ratio], "reference_outside": True}
+        record = {
+            "cell": asdict(cell),
+            "state": "measured",
+            "reason": None,
+            "accuracy_percent": 100 - wrong / 100,
+            "arithmetic": arithmetic,
+            "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}],
+        }
+        shelf.keep_measured(self.folder, cell, record, answers)
+        self.cells.append(cell)
+
+    def fail(self, cell: Cell, reason: str) -> None:
+        shelf.keep_measured(self.folder, cell, {"cell": asdict(cell), "state": "failed", "reason": reason})
+        self.cells.append(cell)
+
+    def judge(self, cell: Cell, counts: bool) -> None:
+        check = {"name": "complete", "passed": counts, "detail": "as it was"}
+        metric = {"value": 7000.0, "unit": "samples/s"}
+        verdict = {"counts": counts, "checks": [check], "metric": metric}
+        record = {"cell": asdict(cell), "state": "judged", "reason": None, "result": "results/x", "verdict": verdict}
+        shelf.keep_verdict(self.folder, cell, record)
+
+    def rows(self) -> list[Row]:
+        return findings.rows(Study(tuple(self.cells)), self.folder, self.data_dir)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """Returns a study of two workloads: the fastest misses its target on one of them and meets it on the other."""
+    study = Made(tmp_path)
+    for reference, wrong in ((RESNET, 660), (MOBILENET, 1700)):
+        study.add(reference, 1.0, 650)
+        study.add(of(reference, "quantize:int8"), 2.0, wrong, INT8)
+        study.add(of(reference, "prune:0.1"), 1.1, 655)
+        study.add(of(reference, "quantize:float16"), 1.5, 650, {"float32 on CPU": 9})
+    study.fail(of(RESNET, "fuse:compile"), "there is no | compiler <here>")
+    for cell in (RESNET, of(RESNET, "quantize:int8"), MOBILENET):
+        study.judge(cell, True)
+    return study
+
+
+def states(rows: list[Row]) -> dict[tuple[str, str], str]:
+    return {(row.cell.workload, row.cell.recipe): row.state for row in rows}
+
+
+def test_each_row_says_what_its_throughput_is_worth(made: Made) -> None:
+    found = states(made.rows())
+    assert found["fashion-resnet", "quantize:int8"] == COUNTS
+    assert found["fashion-mobilenet", "quantize:int8"] == MISSES
+    assert found["fashion-resnet", "quantize:float16"] == EMULATED
+    assert found["fashion-resnet", "prune:0.1"] == UNJUDGED
+    assert found["fashion-resnet", "fuse:compile"] == FAILED
+
+
+def test_full_runs_that_do_not_count_are_worth_nothing_whatever_was_measured(made: Made) -> None:
+    made.judge(of(RESNET, "quantize:int8"), False)
+    row = next(row for row in made.rows() if row.cell == of(RESNET, "quantize:int8"))
+    assert (row.state, row.valid_ratio, row.certified_ratio) == (REFUSED, 0.0, 0.0)
+    assert row.reason == "complete: as it was"
+
+
+def test_what_is_faster_and_worth_nothing_is_named_beside_what_it_would_beat(made: Made) -> None:
+    own = [row for row in made.rows() if row.cell.workload == "fashion-mobilenet"]
+    pairs = {(one.faster.cell.title, one.better.cell.title) for one in findings.inversions(own)}
+    assert pairs == {
+        (faster, slower) for faster in ("quantize:int8", "quantize:float16") for slower in ("prune:0.1", "reference")
+    }
+
+
+def test_a_recipe_that_is_safe_here_and_ruinous_there_is_the_headline(made: Made) -> None:
+    ((recipe, safe, ruinous),) = findings.treacherous(made.rows())
+    assert recipe == "quantize:int8"
+    assert [row.cell.workload for row in safe] == ["fashion-resnet"]
+    assert [row.cell.workload for row in ruinous] == ["fashion-mobilenet"]
+
+
+def test_nothing_on_the_front_is_beaten_in_both(made: Made) -> None:
+    own = [row for row in made.rows() if row.cell.workload == "fashion-mobilenet"]
+    assert [row.cell.title for row in findings.pareto(own)] == ["quantize:int8", "quantize:float16"]
+
+
+def test_a_certified_throughput_is_the_lower_end_of_what_is_certified(made: Made) -> None:
+    row = next(row for row in made.rows() if row.cell == of(RESNET, "quantize:int8"))
+    assert row.ends and row.certified_ratio == row.ends[0] < row.ratio
+
+
+def test_the_p_values_hold_together(made: Made) -> None:
+    rows = [row for row in made.rows() if row.outcomes and row.cell.recipe]
+    assert all(row.p_holm >= row.outcomes.p_value for row in rows if row.outcomes)
+    assert min(row.p_holm for row in rows) < 1e-6
+
+
+def test_the_report_begins_with_what_to_use_and_what_lies(made: Made) -> None:
+    text = report.markdown(made.rows(), ["Machine: one."])
+    head = text.partition("\n## ")[0]
+    assert "**fashion-resnet on onnxruntime, offline**: use `quantize:int8`: 2.00 times the reference" in head
+    assert "**fashion-mobilenet on onnxruntime, offline**: none is faster than the reference and counts." in head
+    assert "Faster, and worth nothing: `quantize:int8` (2.00 times, 83.00 %)" in head
+    assert (
+        "`quantize:int8` meets the target on fashion-resnet (-0.10 points) and misses it on fashion-mobilenet" in head
+    )
+    assert "(results/x/verdict.json)" in text and "Machine: one." in text
+    assert "No full runs, for lack of time: `prune:0.1`" in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("| `")}
+    assert widths == {len(report.HEAD) + 1}
+
+
+def test_the_page_escapes_what_it_shows_and_needs_no_other_file(made: Made) -> None:
+    rows = made.rows()
+    pictures = {title: picture.draw(own, title) for title, own in report.groups(rows)}
+    text = page.page(rows, ["a <b> & c"], pictures)
+    assert "compiler &lt;here&gt;" in text and "a &lt;b&gt; &amp; c" in text
+    assert text.count("<svg") == 2 and "src=" not in text and "<script" not in text
+
+
+def test_the_table_has_a_line_for_each_cell(made: Made) -> None:
+    lines = table.table(made.rows()).splitlines()
+    assert len(lines) == 1 + len(made.cells)
+    assert lines[0].split(",") == list(table.COLUMNS)
+
+
+def test_answers_that_are_not_those_of_their_record_are_refused(made: Made) -> None:
+    path = made.folder / shelf.CELLS / f"{RESNET.id}.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(UsageError, match="are not those of their record"):
+        made.rows()

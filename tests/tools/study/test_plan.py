@@ -1,0 +1,74 @@
+"""A study's plan: what it covers, and one sentence for what it cannot."""
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import UsageError
+from suite import plugins, recipes
+from tools.study.plan import QUICK, RECIPES, Cell, cells_of, default, read
+
+pytestmark = pytest.mark.side_by_side
+
+
+def plan(folder: Path, text: str) -> Path:
+    path = folder / "plan.toml"
+    path.write_text(text)
+    return path
+
+
+def test_each_workload_has_its_reference_first() -> None:
+    cells = cells_of(["all"], ["onnxruntime"], ["prune:sparsity=0.5", "prune:0.5", ""])
+    assert [(cell.workload, cell.recipe) for cell in cells] == [
+        (workload, recipe) for workload in plugins.names("reference_models") for recipe in ("", "prune:0.5")
+    ]
+    assert cells[1].reference == cells[0]
+
+
+def test_the_recipes_of_its_own_are_many_and_all_are_written_as_they_are_kept() -> None:
+    assert len(RECIPES) >= 25 and set(QUICK) <= set(RECIPES)
+    for recipe in RECIPES:
+        recipes.parse(recipe)
+    assert {cell.backend for cell in default(["all"], quick=False).cells} == {"onnxruntime", "torch"}
+    assert {cell.backend for cell in default(["all"], quick=True).cells} == {"onnxruntime"}
+
+
+def test_a_cell_is_named_by_what_it_is() -> None:
+    cell = Cell("fashion-resnet", "onnxruntime", "offline", "prune:0.5")
+    assert cell.id == Cell("fashion-resnet", "onnxruntime", "offline", "prune:0.5").id != cell.reference.id
+
+
+def test_a_plan_is_read(tmp_path: Path) -> None:
+    study = read(
+        plan(tmp_path, 'workloads = ["fashion_resnet"]\nrecipes = ["cluster:4"]\nseconds = 1\nmost_blocks = 20\n')
+    )
+    assert [cell.recipe for cell in study.cells] == ["", "cluster:4"]
+    assert (study.seconds, study.most_blocks) == (1, 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('workload = ["fashion-resnet"]', "Did you mean 'workloads'?"),
+        ('workloads = ["fashion-resnt"]', "Did you mean 'fashion-resnet'?"),
+        ('backends = ["onnx"]', "Unknown backend 'onnx'"),
+        ('recipes = ["prune:2"]', "sparsity of prune cannot be '2'"),
+        ('recipes = "prune:0.5"', "must be a list of names"),
+        ("recipes = []", "must be a list of names"),
+        ("seconds = true", "must be a number, not True"),
+        ("verdicts = 1.5", "must be a whole number, not 1.5"),
+        ("seconds = 1000", "must be from 0.1 to 60"),
+        ("seconds = nan", "must be from 0.1 to 60"),
+        ("least_blocks = 9", "9 blocks at least and 8 at most"),
+        ("seconds =", "is no TOML"),
+    ],
+)
+def test_what_a_plan_cannot_say_is_refused_in_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(plan(tmp_path, text))
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_plan_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        read(tmp_path / "none.toml")

@@ -1,0 +1,159 @@
+"""Carries a study out: every cell's accuracy and its turns with the reference, then full runs of the fastest.
+
+A cell that fails is a record that says why, and the next one goes on. What is finished is never done again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import RunFailed, TandemError
+from suite import machine_state, plugins, prepare, store
+from suite.execute import execute
+from suite.law.eligible import emulates
+from suite.plan import Asked, Plan, resolve
+from suite.probes.contest import Block, ratio
+from suite.progress import say
+from suite.variant import Serving
+from tools.study import shelf
+from tools.study.plan import REFERENCE, Cell, Study
+
+# As a run's --stall-timeout, and its tries where the load was measured.
+STALL_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a study, the cache, and a dataset's files by its name are."""
+
+    folder: Path
+    cache: Path
+    data_dir: Callable[[str], str]
+
+
+def carry_out(study: Study, places: Places) -> None:
+    """Measures what is not yet measured and judges the fastest; raises UsageError where the folder takes nothing."""
+    shelf.claim(places.folder)
+    for number, cell in enumerate(study.cells, 1):
+        if shelf.measured(places.folder, cell) is None:
+            say(f"study: cell {number} of {len(study.cells)}: {cell.workload}, {cell.backend}, {cell.title}")
+            _measure(study, cell, places)
+    chosen = list(to_judge(study, places.folder))
+    for number, cell in enumerate(chosen, 1):
+        if shelf.verdict(places.folder, cell) is None:
+            say(f"study: full runs {number} of {len(chosen)}: {cell.workload}, {cell.backend}, {cell.title}")
+            _judge(cell, places)
+
+
+def to_judge(study: Study, folder: Path) -> Iterator[Cell]:
+    """Yields the cells that get full runs: each reference, and the fastest that may count beside it."""
+    for reference in dict.fromkeys(cell.reference for cell in study.cells):
+        own = [cell for cell in study.cells if cell.reference == reference]
+        found = {cell: shelf.measured(folder, cell) for cell in own if cell.recipe != REFERENCE}
+        may = {cell: _ratio(record) for cell, record in found.items() if record and may_count(cell, record)}
+        base = shelf.measured(folder, reference)
+        if base and base["state"] == "measured":
+            yield reference
+            yield from sorted(may, key=lambda cell: -may[cell])[: study.verdicts]
+
+
+def may_count(cell: Cell, record: dict[str, Any]) -> bool:
+    """Tells whether a cell met its target when it was measured, and was not seen to be emulated."""
+    if record["state"] != "measured" or record["accuracy_percent"] < plugins.workload(cell.workload).target:
+        return False
+    return not emulates(cell.recipe, record["arithmetic"])
+
+
+def blocks(record: dict[str, Any]) -> list[Block]:
+    """Returns the blocks of a cell's record."""
+    return [Block(tuple(one["reference"]), tuple(one["variant"]), one["reference_outside"]) for one in record["blocks"]]
+
+
+def _ratio(record: dict[str, Any]) -> float:
+    return ratio(blocks(record))
+
+
+def _measure(study: Study, cell: Cell, places: Places) -> None:
+    """Keeps a cell's answers and its blocks, or why there are none."""
+    record: dict[str, Any] = {"cell": asdict(cell), "started_at": store.now(), "reason": None}
+    before, answers = machine_state.reading(), None
+    try:
+        found, about = _contest(study, cell, places)
+        answers = np.array(found.pop("answers"), np.int64)
+        record.update(about, **found, state="measured")
+        workload = plugins.workload(cell.workload)
+        truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
+        record["accuracy_percent"] = float(workload.score(answers, truth)[workload.metric])
+    except TandemError as error:
+        record.update(state="failed", reason=str(error))
+        say(f"study: {cell.title} failed: {error}")
+    record.update(ended_at=store.now(), machine_during=machine_state.during(before, machine_state.reading()))
+    shelf.keep_measured(places.folder, cell, record, answers)
+
+
+def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what the contest of a cell with its reference found, and what was made and how it was served."""
+    reference = prepare.make(_plan(cell.reference, "accuracy", places))
+    made = prepare.make(_plan(cell, "accuracy", places)) if cell.recipe else reference
+    serving = _serving(cell, places)
+    job = {
+        "reference": reference.subject,
+        "variant": made.subject,
+        "serving": asdict(serving),
+        "seconds": study.seconds,
+        "least_blocks": study.least_blocks,
+        "most_blocks": study.most_blocks,
+        "width": study.width,
+        "target_percent": plugins.workload(cell.workload).target,
+    }
+    found = prepare.call("contest", job, STALL_TIMEOUT_S, "study")
+    return found, {"variant": made.variant.record(), "serving": asdict(serving), "seconds": study.seconds}
+
+
+def _serving(cell: Cell, places: Places) -> Serving:
+    """Returns how all variants of a workload and backend are served in their contests: as is best for the reference."""
+    known = shelf.measured(places.folder, cell.reference)
+    if known and known["state"] == "measured":
+        return Serving(**known["serving"])
+    if cell.recipe != REFERENCE:
+        because = known["reason"] if known else "it was not measured"
+        raise RunFailed(f"Its reference could not be measured: {because}")
+    return prepare.ready(_plan(cell, "accuracy", places)).serving
+
+
+def _judge(cell: Cell, places: Places) -> None:
+    """Keeps the verdict of a cell's full runs, or why there is none."""
+    try:
+        outcome = execute(_plan(cell, "submission", places))
+        result = outcome.runs[0].folder.parent.resolve().relative_to(places.folder.resolve())
+        record = {
+            "state": "judged",
+            "reason": None,
+            "result": str(result),
+            "attempts": outcome.attempts,
+            "verdict": outcome.verdict.record(),
+        }
+    except TandemError as error:
+        record = {"state": "failed", "reason": str(error)}
+        say(f"study: {cell.title} failed: {error}")
+    shelf.keep_verdict(places.folder, cell, {"cell": asdict(cell), **record})
+
+
+def _plan(cell: Cell, mode: str, places: Places) -> Plan:
+    return resolve(
+        Asked(
+            workload=cell.workload,
+            backend=cell.backend,
+            scenario=cell.scenario,
+            mode=mode,
+            profile="quick",
+            optimize=cell.recipe,
+            data_dir=places.data_dir,
+            cache_dir=str(places.cache),
+            results_dir=str(places.folder / shelf.RESULTS),
+            stall_timeout_s=STALL_TIMEOUT_S,
+        )
+    )

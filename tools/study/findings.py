@@ -1,0 +1,177 @@
+"""What a study's files say: each variant beside its reference, and the two rankings.
+
+Everything here is read from the study's folder and computed anew; nothing is measured.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from accuracy_scripts.paired import CERTIFIED, Certificate, ClassOutcome, Outcomes, by_class, certify, compare
+from common.statistics import holm
+from suite import plugins
+from suite.law.eligible import emulates
+from suite.probes.contest import interval, ratio
+from tools.study import shelf
+from tools.study.conduct import blocks
+from tools.study.plan import REFERENCE, Cell, Study
+
+# What a row's throughput is worth.
+COUNTS, REFUSED, MISSES, EMULATED, UNJUDGED, FAILED = (
+    "counts",
+    "refused",
+    "misses its target",
+    "emulated",
+    "meets its target, no full runs",
+    "failed",
+)
+# Those that a ranking of what counts has at zero.
+WORTHLESS = (REFUSED, MISSES, EMULATED)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant beside its reference; what could not be measured has only `reason`.
+
+    `ratio` is its throughput over the reference's, `ends` its 95 % interval where there were blocks enough, and
+    `smallest` the least change of it that such an interval would have shown. `figure` is that of the full run, where
+    there was one. `p_holm` holds for all rows of the study together.
+    """
+
+    cell: Cell
+    state: str
+    reason: str = ""
+    accuracy: float = 0.0
+    target: float = 0.0
+    ratio: float = 0.0
+    ends: tuple[float, float] | None = None
+    blocks: int = 0
+    outcomes: Outcomes | None = None
+    certificate: Certificate | None = None
+    worst: ClassOutcome | None = None
+    p_holm: float = 1.0
+    arithmetic: dict[str, int] | None = None
+    figure: float | None = None
+    unit: str = ""
+    evidence: str = ""
+
+    @property
+    def valid_ratio(self) -> float:
+        """The ratio where it counts, as far as is known, else 0."""
+        return 0.0 if self.state in WORTHLESS else self.ratio
+
+    @property
+    def certified_ratio(self) -> float:
+        """The lower end of the ratio where full runs count and the accuracy is certified within the margin, else 0."""
+        sure = self.state == COUNTS and self.certificate is not None and self.certificate.outcome == CERTIFIED
+        return self.ends[0] if sure and self.ends else 0.0
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Two variants of one workload that throughput alone ranks one way, and what counts the other way."""
+
+    faster: Row
+    better: Row
+
+
+def rows(study: Study, folder: Path, data_dir: Callable[[str], str]) -> list[Row]:
+    """Returns a row for each cell, in order; raises UsageError where a file is missing or altered."""
+    truths: dict[str, NDArray[Any]] = {}
+    found = []
+    for cell in study.cells:
+        if cell.workload not in truths:
+            workload = plugins.workload(cell.workload)
+            truths[cell.workload] = workload.open_dataset(Path(data_dir(workload.dataset_name))).truth()
+        found.append(_row(cell, folder, truths[cell.workload]))
+    compared = [row for row in found if row.outcomes is not None and row.cell.recipe != REFERENCE]
+    together = holm([row.outcomes.p_value for row in compared if row.outcomes])
+    by_cell = {row.cell: p for row, p in zip(compared, together, strict=True)}
+    return [replace(row, p_holm=by_cell.get(row.cell, 1.0)) for row in found]
+
+
+def _row(cell: Cell, folder: Path, truth: NDArray[Any]) -> Row:
+    record, base = shelf.measured(folder, cell), shelf.measured(folder, cell.reference)
+    if record is None or record["state"] != "measured":
+        return Row(cell, FAILED, reason=record["reason"] if record else "it was not measured")
+    assert base is not None
+    workload = plugins.workload(cell.workload)
+    ours, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, cell, record)
+    outcomes, turns = compare(ours, theirs, truth), blocks(record)
+    judged = shelf.verdict(folder, cell)
+    metric = judged["verdict"]["metric"] if judged and judged["state"] == "judged" else None
+    return Row(
+        cell=cell,
+        state=_state(cell, record, judged, workload.target),
+        reason=_reason(judged),
+        accuracy=record["accuracy_percent"],
+        target=workload.target,
+        ratio=ratio(turns),
+        ends=interval(turns),
+        blocks=len(turns),
+        outcomes=outcomes,
+        certificate=certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share),
+        worst=by_class(ours, theirs, truth)[0],
+        arithmetic=record["arithmetic"],
+        figure=metric["value"] if metric else None,
+        unit=metric["unit"] if metric else "",
+        evidence=judged["result"] if metric and judged else "",
+    )
+
+
+def _state(cell: Cell, record: dict[str, Any], judged: dict[str, Any] | None, target: float) -> str:
+    if judged and judged["state"] == "judged":
+        return COUNTS if judged["verdict"]["counts"] else REFUSED
+    if judged:
+        return REFUSED
+    if record["accuracy_percent"] < target:
+        return MISSES
+    return EMULATED if emulates(cell.recipe, record["arithmetic"]) else UNJUDGED
+
+
+def _reason(judged: dict[str, Any] | None) -> str:
+    if judged is None:
+        return ""
+    if judged["state"] != "judged":
+        return str(judged["reason"])
+    return "; ".join(f"{one['name']}: {one['detail']}" for one in judged["verdict"]["checks"] if not one["passed"])
+
+
+def ranked(found: Sequence[Row], value: Callable[[Row], float]) -> list[Row]:
+    """Returns the rows that were measured, the highest value first."""
+    return sorted((row for row in found if row.state != FAILED), key=lambda row: -value(row))
+
+
+def inversions(found: Sequence[Row]) -> list[Inversion]:
+    """Returns each pair that the two rankings have in another order: the faster one is worth nothing."""
+    measured = ranked(found, lambda row: row.ratio)
+    return [
+        Inversion(faster, slower)
+        for faster, slower in combinations(measured, 2)
+        if faster.ratio > slower.ratio and faster.valid_ratio < slower.valid_ratio
+    ]
+
+
+def pareto(found: Sequence[Row]) -> list[Row]:
+    """Returns the rows of which no other is both faster and more accurate, the fastest first."""
+    front: list[Row] = []
+    for row in ranked(found, lambda row: row.ratio):
+        if not front or row.accuracy > front[-1].accuracy:
+            front.append(row)
+    return front
+
+
+def treacherous(found: Sequence[Row]) -> list[tuple[str, list[Row], list[Row]]]:
+    """Returns the recipes that meet the target on one workload and miss it on another: recipe, those rows, these."""
+    recipes = dict.fromkeys((row.cell.backend, row.cell.recipe) for row in found if row.state != FAILED)
+    pairs = []
+    for key in recipes:
+        own = [row for row in found if (row.cell.backend, row.cell.recipe) == key and row.state != FAILED]
+        safe, ruinous = ([row for row in own if (row.accuracy < row.target) is missed] for missed in (False, True))
+        if safe and ruinous:
+            pairs.append((key[1], safe, ruinous))
+    return pairs

@@ -1,0 +1,190 @@
+"""What a study covers: every recipe on every workload and backend, and how much time each may take."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from common.errors import UsageError
+from common.files import digest_of
+from common.names import normal, unknown
+from suite import plugins, recipes
+
+REFERENCE = ""
+
+# A sweep of each kind, and the combinations that people ship. Where a backend cannot have one, its row says why.
+RECIPES = (
+    "fuse:level=off",
+    "fuse:level=basic",
+    "fuse:level=extended",
+    "quantize:int8",
+    "quantize:int8,range=reduced",
+    "quantize:int8,granularity=tensor",
+    "quantize:int8,granularity=tensor,range=reduced",
+    "quantize:int8,activations=int8,symmetry=symmetric",
+    "quantize:int8,granularity=tensor,activations=int8,symmetry=symmetric",
+    "quantize:int8,calibration=percentile,range=reduced",
+    "quantize:int8,calibration=entropy,range=reduced",
+    "quantize:int8,scales=dynamic",
+    "quantize:int8,scales=dynamic,range=reduced",
+    "quantize:float16",
+    "prune:0.1",
+    "prune:0.2",
+    "prune:0.3",
+    "prune:0.5",
+    "prune:0.7",
+    "prune:0.9",
+    "prune:0.3,scope=all",
+    "prune:pattern=2:4",
+    "cluster:8",
+    "cluster:4",
+    "prune:0.1+quantize:int8,range=reduced",
+    "cluster:8+quantize:int8,range=reduced",
+)
+# What tells most in little time: one of each kind, harmless and harmful.
+QUICK = (
+    "fuse:level=off",
+    "quantize:int8",
+    "quantize:int8,range=reduced",
+    "quantize:int8,granularity=tensor",
+    "quantize:int8,activations=int8,symmetry=symmetric",
+    "quantize:int8,scales=dynamic",
+    "prune:0.1",
+    "prune:0.3",
+    "prune:0.5",
+    "cluster:8",
+    "cluster:4",
+)
+
+TORCH = ("fuse:compile",)
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant to be studied."""
+
+    workload: str
+    backend: str
+    scenario: str
+    recipe: str
+
+    @property
+    def id(self) -> str:
+        """Returns 16 hexadecimal digits that name its files."""
+        return digest_of(asdict(self))[:16]
+
+    @property
+    def reference(self) -> "Cell":
+        """The cell that it is compared with."""
+        return replace(self, recipe=REFERENCE)
+
+    @property
+    def title(self) -> str:
+        """The recipe, for people."""
+        return self.recipe or "reference"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The cells in order, and what each may take.
+
+    A block is four turns of `seconds`; blocks go on until the 95 % interval of the ratio is within `width` of it, as a
+    share. `verdicts`: how many of each workload and backend, the fastest first, get full runs and a verdict.
+    """
+
+    cells: tuple[Cell, ...]
+    seconds: float = 1.0
+    least_blocks: int = 3
+    most_blocks: int = 8
+    width: float = 0.03
+    verdicts: int = 8
+
+
+KEYS: dict[str, type] = {
+    "workloads": list,
+    "backends": list,
+    "recipes": list,
+    "seconds": float,
+    "least_blocks": int,
+    "most_blocks": int,
+    "width": float,
+    "verdicts": int,
+}
+# The least and the greatest value of each number.
+RANGES = {
+    "seconds": (0.1, 60.0),
+    "least_blocks": (2, 1000),
+    "most_blocks": (2, 1000),
+    "width": (0.001, 1.0),
+    "verdicts": (0, 1000),
+}
+
+
+def default(workloads: Sequence[str], *, quick: bool) -> Study:
+    """Returns the study of these workloads that needs no plan; raises UsageError for an unknown one."""
+    if quick:
+        cells = cells_of(workloads, ("onnxruntime",), QUICK)
+        return Study(cells, seconds=0.7, least_blocks=2, most_blocks=4, verdicts=5)
+    return Study((*cells_of(workloads, ("onnxruntime",), RECIPES), *cells_of(workloads, ("torch",), TORCH)))
+
+
+def read(path: Path) -> Study:
+    """Returns the study that a TOML file describes; raises UsageError naming the key at fault."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"The plan {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"The plan {path} is no TOML: {error}.") from None
+    for key, value in content.items():
+        _check(path, key, value)
+    chosen = {key: value for key, value in content.items() if key in RANGES}
+    workloads, backends = content.get("workloads", [ALL]), content.get("backends", ["onnxruntime"])
+    study = Study(cells_of(workloads, backends, content.get("recipes", RECIPES)), **chosen)
+    if study.least_blocks > study.most_blocks:
+        raise UsageError(f"The plan {path} wants {study.least_blocks} blocks at least and {study.most_blocks} at most.")
+    return study
+
+
+def _check(path: Path, key: str, value: Any) -> None:
+    if key not in KEYS:
+        raise unknown(f"key of the plan {path}:", key, KEYS)
+    kind = KEYS[key]
+    if kind is list:
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            raise UsageError(f"{key} in the plan {path} must be a list of names, with one at least.")
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
+        raise UsageError(
+            f"{key} in the plan {path} must be a {'' if kind is float else 'whole '}number, not {value!r}."
+        )
+    least, most = RANGES[key]
+    if not least <= value <= most:
+        raise UsageError(f"{key} in the plan {path} is {value}; it must be from {least:g} to {most:g}.")
+
+
+def cells_of(workloads: Sequence[str], backends: Sequence[str], given: Sequence[str]) -> tuple[Cell, ...]:
+    """Returns each recipe on each workload and backend, the reference first; raises UsageError on an unknown name."""
+    known = plugins.names("reference_models")
+    wanted = known if ALL in workloads else [_known("workload", one, known) for one in workloads]
+    at = [_known("backend", one, plugins.names("suite.backends")) for one in backends]
+    steps = [recipes.canonical(recipes.parse(one)) for one in given]
+    return tuple(
+        Cell(workload, backend, "offline", recipe)
+        for workload in wanted
+        for backend in at
+        for recipe in dict.fromkeys((REFERENCE, *steps))
+    )
+
+
+def _known(kind: str, name: str, known: Sequence[str]) -> str:
+    if normal(name) not in known:
+        raise unknown(kind, name, known)
+    return normal(name)
+
+
+def record(study: Study) -> Mapping[str, Any]:
+    """Returns a study as JSON-like values."""
+    return asdict(study)

@@ -1,0 +1,178 @@
+"""A study's report in Markdown.
+
+The first lines answer which optimization to use here, and which ones lie. Every figure of a full run names its
+evidence.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from accuracy_scripts.paired import CERTIFIED
+from suite import arithmetic
+from tools.study.findings import (
+    COUNTS,
+    FAILED,
+    UNJUDGED,
+    WORTHLESS,
+    Inversion,
+    Row,
+    inversions,
+    pareto,
+    ranked,
+    treacherous,
+)
+from tools.study.plan import REFERENCE
+
+Group = tuple[str, list[Row]]
+
+HEAD = ("recipe", "throughput", "95 %", "top-1", "points", "p", "changed", "worst class", "counts?", "full run")
+# Of a table of ranks: as many lines are enough to see what they do.
+RANKS = 8
+MOST_INVERSIONS = 5
+
+
+def groups(rows: Sequence[Row]) -> list[Group]:
+    """Returns the rows of each workload and backend, with what they have in common."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(f"{row.cell.workload} on {row.cell.backend}, {row.cell.scenario}", []).append(row)
+    return list(found.items())
+
+
+def markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
+    """Returns the report as Markdown."""
+    parts = ["# Which optimization pays, and which ones lie", "", *(f"- {line}" for line in answers(rows)), ""]
+    for title, own in groups(rows):
+        parts += [f"## {title}", "", *_table(HEAD, [cells(row) for row in own]), ""]
+        parts += ["The rank by throughput alone beside the rank by throughput that counts:", ""]
+        parts += [*_table(("rank", "by throughput", "", "by throughput that counts", ""), ranks(own)), ""]
+        parts += [*(f"- {sentence(one)}" for one in inversions(own)[:MOST_INVERSIONS]), ""]
+        parts += [f"On the front of accuracy against throughput: {', '.join(_named(row) for row in pareto(own))}.", ""]
+        parts += [f"![accuracy against throughput]({picture(title)})", ""]
+    parts += ["## How to read it", "", *(f"- {line}" for line in (*READING, *about)), *left_out(rows), ""]
+    return "\n".join(parts)
+
+
+READING = (
+    "throughput: the variant's over the reference's, the geometric mean of blocks in which the two take turns, loaded "
+    "side by side in one process; 95 %: Student's t on the logarithms of the blocks' ratios, of which one block has "
+    "none. The reference's own row is the reference against itself: the noise floor.",
+    "points: top-1 against the reference on the same samples, with Newcombe's interval; p: McNemar's exact test, by "
+    "Holm for all rows of the study together; changed: answers that are not the reference's; worst class: what the "
+    "class that lost most lost.",
+    "counts?: the verdict of full runs through LoadGen where there were some; else whether the target was met when it "
+    "was measured. Certified: the loss is within the margin that the target allows, with 95 % confidence.",
+)
+
+
+def answers(rows: Sequence[Row]) -> Iterable[str]:
+    """Yields the sentences that somebody in a hurry wants."""
+    for title, own in groups(rows):
+        best = max((row for row in own if row.state == COUNTS), key=lambda row: row.ratio, default=None)
+        if best is None:
+            yield f"**{title}**: nothing that was judged counts."
+            continue
+        liars = [row for row in own if row.state in WORTHLESS and row.ratio > best.ratio]
+        lies = f" Faster, and worth nothing: {', '.join(_named(row) for row in liars)}." if liars else ""
+        if best.cell.recipe == REFERENCE:
+            yield f"**{title}**: none is faster than the reference and counts.{lies}"
+        else:
+            sure = "certified" if best.certificate and best.certificate.outcome == CERTIFIED else "not certified"
+            yield f"**{title}**: use `{best.cell.title}`: {_times(best)} the reference, {_points(best)}, {sure}.{lies}"
+    for recipe, safe, ruinous in treacherous(rows):
+        good, bad = (", ".join(f"{row.cell.workload} ({_points(row)})" for row in side) for side in (safe, ruinous))
+        yield f"`{recipe}` meets the target on {good} and misses it on {bad}."
+
+
+def cells(row: Row) -> list[str]:
+    """Returns a row's cells under HEAD."""
+    name = f"`{row.cell.title}`"
+    if row.outcomes is None or row.worst is None:
+        return [name, *[""] * 7, f"failed: {row.reason}", ""]
+    low, high = (100 * end for end in row.outcomes.interval())
+    reference = row.cell.recipe == REFERENCE
+    return [
+        name,
+        f"{row.ratio:.3f}",
+        f"{row.ends[0]:.3f} to {row.ends[1]:.3f}" if row.ends else "one block",
+        f"{row.accuracy:.2f}",
+        "" if reference else f"{100 * row.outcomes.difference:+.2f} ({low:+.2f} to {high:+.2f})",
+        "" if reference else f"{row.p_holm:.2g}",
+        f"{100 * row.outcomes.changed / row.outcomes.total:.2f} %",
+        "" if reference else f"{row.worst.label}: {100 * row.worst.outcomes.difference:+.1f}",
+        _worth(row),
+        f"[{row.figure:,.0f} {row.unit}]({row.evidence}/verdict.json)" if row.figure else "",
+    ]
+
+
+def _worth(row: Row) -> str:
+    said = row.state if row.state == UNJUDGED or not row.reason else f"{row.state} ({row.reason})"
+    ran = f"; {arithmetic.shares(row.arithmetic)}" if row.arithmetic and row.cell.recipe else ""
+    certificate = f", {row.certificate.outcome}" if row.certificate and row.state in (COUNTS, UNJUDGED) else ""
+    return f"{said}{certificate if row.cell.recipe else ''}{ran}"
+
+
+def ranks(own: Sequence[Row]) -> list[list[str]]:
+    """Returns the lines of both rankings, beside each other."""
+    alone = ranked(own, lambda row: row.ratio)
+    honest = [row for row in ranked(own, lambda row: row.valid_ratio) if row.valid_ratio]
+    lines = []
+    for number in range(min(RANKS, len(alone))):
+        right = honest[number] if number < len(honest) else None
+        left = alone[number]
+        mark = " ✗" if not left.valid_ratio else ""
+        lines.append(
+            [
+                str(number + 1),
+                f"`{left.cell.title}`{mark}",
+                f"{left.ratio:.2f}",
+                f"`{right.cell.title}`" if right else "",
+                f"{right.ratio:.2f}" if right else "",
+            ]
+        )
+    return lines
+
+
+def sentence(one: Inversion) -> str:
+    """Returns an inversion for people."""
+    return (
+        f"`{one.faster.cell.title}` is {one.faster.ratio / one.better.ratio:.2f} times as fast as "
+        f"`{one.better.cell.title}` and worth nothing: {one.faster.state} ({_points(one.faster)})."
+    )
+
+
+def _named(row: Row) -> str:
+    return f"`{row.cell.title}` ({_times(row)}, {row.accuracy:.2f} %)"
+
+
+def _times(row: Row) -> str:
+    return f"{row.ratio:.2f} times"
+
+
+def _points(row: Row) -> str:
+    return f"{100 * row.outcomes.difference:+.2f} points" if row.outcomes else "unknown"
+
+
+def left_out(rows: Sequence[Row]) -> list[str]:
+    """Returns what was not judged or not measured, and why, a line each."""
+    unjudged = [row for row in rows if row.state == UNJUDGED]
+    return [
+        *([f"- No full runs, for lack of time: {', '.join(_named(row) for row in unjudged)}."] if unjudged else []),
+        *(f"- {_place(row)}: {row.reason}" for row in rows if row.state == FAILED),
+    ]
+
+
+def _place(row: Row) -> str:
+    return f"`{row.cell.title}` on {row.cell.workload}, {row.cell.backend}"
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+        *(f"| {' | '.join(text.replace('|', '/') for text in line)} |" for line in lines),
+    ]
+
+
+def picture(title: str) -> str:
+    """Returns the name of a group's picture."""
+    return f"{title.replace(' on ', '-').replace(', ', '-')}.svg"

@@ -1,0 +1,128 @@
+"""A study on disk: one file a finished cell, written whole or not at all, so that it goes on wherever it was ended.
+
+study.json         the machine and the sources that all of it is of
+cells/ID.json      what was measured of a cell, or why it could not be; ID.npy: its answers in index order
+verdicts/ID.json   the verdict of its full runs, which lie in results/
+"""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UsageError
+from common.files import sha256_bytes, write_atomically, write_json
+from suite import environment
+from tools.study.plan import Cell
+
+SCHEMA = 1
+CELLS, VERDICTS, RESULTS = "cells", "verdicts", "results"
+
+
+def claim(folder: Path) -> dict[str, Any]:
+    """Returns what the study is of, written on its first start; raises UsageError where it is of something else."""
+    ours = {
+        "schema": SCHEMA,
+        "fingerprint": environment.fingerprint("cpu"),
+        "source_sha256": environment.source_digest(),
+    }
+    path = folder / "study.json"
+    if not path.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} holds something else than a study. Give another folder with --out.")
+        _kept(lambda: write_json(path, ours), folder)
+        return ours
+    theirs = read(path)
+    changed = [name for name in ("fingerprint", "source_sha256") if theirs.get(name) != ours[name]]
+    if changed:
+        what = {"fingerprint": "on another machine, or with other packages", "source_sha256": "with other sources"}
+        raise UsageError(
+            f"The study in {folder} was begun {' and '.join(what[name] for name in changed)}: its figures cannot be "
+            "compared with new ones. Give another folder with --out."
+        )
+    return theirs
+
+
+def measured(folder: Path, cell: Cell) -> dict[str, Any] | None:
+    """Returns what is known of a cell, None where nothing is."""
+    return _optional(folder / CELLS / f"{cell.id}.json")
+
+
+def keep_measured(folder: Path, cell: Cell, record: dict[str, Any], answers: NDArray[Any] | None = None) -> None:
+    """Keeps what was measured of a cell; its answers are written first."""
+
+    def write() -> None:
+        if answers is not None:
+            content = io.BytesIO()
+            np.save(content, answers, allow_pickle=False)
+            record["answers_sha256"] = sha256_bytes(content.getvalue())
+            write_atomically(folder / CELLS / f"{cell.id}.npy", content.getvalue())
+        write_json(folder / CELLS / f"{cell.id}.json", {"schema": SCHEMA, **record})
+
+    _kept(write, folder)
+
+
+def answers(folder: Path, cell: Cell, record: dict[str, Any]) -> NDArray[Any]:
+    """Returns a cell's answers in index order; raises UsageError where they are not those of its record."""
+    path = folder / CELLS / f"{cell.id}.npy"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"The answers {path} cannot be read ({error.strerror}). {_again(folder, cell)}") from None
+    if sha256_bytes(content) != record.get("answers_sha256"):
+        raise UsageError(f"The answers {path} are not those of their record. {_again(folder, cell)}")
+    found: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    return found
+
+
+def verdict(folder: Path, cell: Cell) -> dict[str, Any] | None:
+    """Returns what came of a cell's full runs, None where there were none."""
+    return _optional(folder / VERDICTS / f"{cell.id}.json")
+
+
+def keep_verdict(folder: Path, cell: Cell, record: dict[str, Any]) -> None:
+    """Keeps what came of a cell's full runs."""
+    _kept(lambda: write_json(folder / VERDICTS / f"{cell.id}.json", {"schema": SCHEMA, **record}), folder)
+
+
+def forget_failures(folder: Path, cells: tuple[Cell, ...]) -> None:
+    """Forgets the cells that failed, so that they are tried again."""
+    for cell in cells:
+        for kept, found in ((CELLS, measured(folder, cell)), (VERDICTS, verdict(folder, cell))):
+            if found and found["state"] == "failed":
+                (folder / kept / f"{cell.id}.json").unlink()
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns a file of a study; raises UsageError where it is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise ValueError(f"schema {found['schema']}")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is no file of a study ({error}). Delete it, and it is made again.") from None
+    return dict(found)
+
+
+def _optional(path: Path) -> dict[str, Any] | None:
+    return read(path) if path.exists() else None
+
+
+def _again(folder: Path, cell: Cell) -> str:
+    return f"Delete {folder / CELLS / cell.id}.json, and the cell is measured again."
+
+
+def _kept(write: Callable[[], None], folder: Path) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise UsageError(
+            f"The study cannot be kept in {folder} ({error.strerror or error}). What is finished stays: make room, and "
+            "start it again."
+        ) from error

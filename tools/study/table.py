@@ -1,0 +1,87 @@
+"""A study's rows as CSV; accuracies in percent, everything else in shares."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from tools.study.findings import Row
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Returns the rows as CSV, a line each."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_values(row) for row in rows)
+    return file.getvalue()
+
+
+COLUMNS = (
+    "workload",
+    "backend",
+    "scenario",
+    "recipe",
+    "state",
+    "reason",
+    "ratio",
+    "ratio_low_95",
+    "ratio_high_95",
+    "blocks",
+    "valid_ratio",
+    "certified_ratio",
+    "accuracy_percent",
+    "target_percent",
+    "difference",
+    "difference_low_95",
+    "difference_high_95",
+    "p_holm",
+    "changed",
+    "right_to_wrong",
+    "wrong_to_right",
+    "worst_class",
+    "worst_class_difference",
+    "certificate",
+    "throughput",
+    "unit",
+    "evidence",
+)
+
+
+def _values(row: Row) -> dict[str, Any]:
+    cell = row.cell
+    found = {
+        "workload": cell.workload,
+        "backend": cell.backend,
+        "scenario": cell.scenario,
+        "recipe": cell.title,
+        "state": row.state,
+        "reason": row.reason,
+    }
+    if row.outcomes is None or row.worst is None or row.certificate is None:
+        return found
+    low, high = row.outcomes.interval()
+    return {
+        **found,
+        "ratio": row.ratio,
+        "ratio_low_95": row.ends[0] if row.ends else "",
+        "ratio_high_95": row.ends[1] if row.ends else "",
+        "blocks": row.blocks,
+        "valid_ratio": row.valid_ratio,
+        "certified_ratio": row.certified_ratio,
+        "accuracy_percent": row.accuracy,
+        "target_percent": row.target,
+        "difference": row.outcomes.difference,
+        "difference_low_95": low,
+        "difference_high_95": high,
+        "p_holm": row.p_holm,
+        "changed": row.outcomes.changed,
+        "right_to_wrong": row.outcomes.only_reference,
+        "wrong_to_right": row.outcomes.only_variant,
+        "worst_class": row.worst.label,
+        "worst_class_difference": row.worst.outcomes.difference,
+        "certificate": row.certificate.outcome,
+        "throughput": row.figure or "",
+        "unit": row.unit,
+        "evidence": row.evidence,
+    }
