@@ -62,12 +62,13 @@ def _study() -> Study:
 def _write(folder: Path, rows: list[findings.Row], about: list[str]) -> None:
     say("study: writing the report")
     pictures = {title: picture.draw(own, title) for title, own in report.groups(rows)}
-    files = {report.picture(title): svg for title, svg in pictures.items()}
-    files |= {"study.csv": table.table(rows), "study.md": report.markdown(rows, about)}
-    files["study.html"] = page.page(rows, about, pictures)
+    files = {report.picture(title, end): data for title, drawn in pictures.items() for end, data in drawn.items()}
+    drawings = {title: drawn["svg"].decode() for title, drawn in pictures.items()}
+    texts = {"csv": table.table(rows), "md": report.markdown(rows, about), "html": page.page(rows, about, drawings)}
+    files |= {f"study.{suffix}": text.encode() for suffix, text in texts.items()}
     try:
-        for name, text in files.items():
-            write_atomically(folder / name, text.encode())
+        for name, content in files.items():
+            write_atomically(folder / name, content)
     except OSError as error:
         raise UsageError(f"The report cannot be written to {folder} ({error.strerror or error}).") from error
 

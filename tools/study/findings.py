@@ -5,7 +5,7 @@ Everything here is read from the study's folder and computed anew; nothing is me
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,11 @@ class Row:
     def valid_ratio(self) -> float:
         """The ratio where it counts, as far as is known, else 0."""
         return 0.0 if self.state in WORTHLESS else self.ratio
+
+    @property
+    def known_ends(self) -> tuple[float, float]:
+        """The interval of the ratio, or everything where there is none."""
+        return self.ends or (0.0, inf)
 
     @property
     def certified_ratio(self) -> float:
@@ -147,13 +152,34 @@ def ranked(found: Sequence[Row], value: Callable[[Row], float]) -> list[Row]:
 
 
 def inversions(found: Sequence[Row]) -> list[Inversion]:
-    """Returns each pair that the two rankings have in another order: the faster one is worth nothing."""
-    measured = ranked(found, lambda row: row.ratio)
+    """Returns the pairs that the two rankings have in another order, as far as they can be told apart.
+
+    The faster one is worth nothing. A ratio of one block is taken as no surer than the reference's against itself. What
+    beats those that are worth most comes first.
+    """
+    noise = next((row.ends for row in found if row.cell.recipe == REFERENCE and row.ends), (1.0, 1.0))
+
+    def ends(row: Row) -> tuple[float, float]:
+        return row.ends or (row.ratio * noise[0], row.ratio * noise[1])
+
     return [
         Inversion(faster, slower)
-        for faster, slower in combinations(measured, 2)
-        if faster.ratio > slower.ratio and faster.valid_ratio < slower.valid_ratio
+        for slower in ranked(found, lambda row: row.valid_ratio)
+        for faster in ranked(found, lambda row: row.ratio)
+        if faster.valid_ratio < slower.valid_ratio and ends(faster)[0] > ends(slower)[1]
     ]
+
+
+def recommended(found: Sequence[Row]) -> Row | None:
+    """Returns what to use: of those that count and are surely faster than the reference the fastest.
+
+    Or the most accurate of those that cannot be told from it; None where there is none.
+    """
+    sure = [row for row in found if row.state == COUNTS and row.cell.recipe != REFERENCE and row.known_ends[0] > 1]
+    if not sure:
+        return None
+    fastest = max(sure, key=lambda row: row.ratio)
+    return max((row for row in sure if row.known_ends[1] >= fastest.ratio), key=lambda row: row.accuracy)
 
 
 def pareto(found: Sequence[Row]) -> list[Row]:

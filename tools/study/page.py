@@ -3,18 +3,22 @@
 import html
 from collections.abc import Iterable, Sequence
 
-from tools.study.findings import COUNTS, WORTHLESS, Row, inversions
-from tools.study.report import HEAD, MOST_INVERSIONS, READING, answers, cells, groups, left_out, ranks, sentence
+from tools.study.findings import COUNTS, WORTHLESS, Row
+from tools.study.report import HEAD, READING, answers, cells, groups, inverted, left_out, ranks
 
 
 def page(rows: Sequence[Row], about: Sequence[str], pictures: dict[str, str]) -> str:
     """Returns the report as one page that needs no other file; `pictures` are SVG by the titles of groups."""
     parts = ["<h1>Which optimization pays, and which ones lie</h1>", _list(answers(rows))]
     for title, own in groups(rows):
-        parts += [f"<h2>{_text(title)}</h2>", pictures[title], _html_table(HEAD, [cells(row) for row in own], own)]
+        parts += [
+            f"<h2>{_text(title)}</h2>",
+            _drawing(pictures[title]),
+            _html_table(HEAD, [cells(row) for row in own], own),
+        ]
         parts += ["<p>The rank by throughput alone beside the rank by throughput that counts:</p>"]
         parts += [_html_table(("rank", "by throughput", "", "by throughput that counts", ""), ranks(own), ())]
-        parts += [_list(sentence(one) for one in inversions(own)[:MOST_INVERSIONS])]
+        parts += [_list(inverted(own))]
     left = [line.removeprefix("- ") for line in left_out(rows)]
     parts += ["<h2>How to read it</h2>", _list((*READING, *about, *left))]
     head = f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>Study</title>\n{STYLE}"
@@ -33,6 +37,11 @@ tr.good td:first-child { border-left: 4px solid #54a24b }
 svg { max-width: 100%; height: auto }
 @media print { main { max-width: none } }
 </style>"""
+
+
+def _drawing(svg: str) -> str:
+    """Returns the drawing without what only a file of its own has."""
+    return svg[svg.index("<svg") :]
 
 
 def _list(lines: Iterable[str]) -> str:

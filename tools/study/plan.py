@@ -126,7 +126,7 @@ def default(workloads: Sequence[str], *, quick: bool) -> Study:
     """Returns the study of these workloads that needs no plan; raises UsageError for an unknown one."""
     if quick:
         cells = cells_of(workloads, ("onnxruntime",), QUICK)
-        return Study(cells, seconds=0.7, least_blocks=2, most_blocks=4, verdicts=5)
+        return Study(cells, seconds=0.35, most_blocks=8, verdicts=5)
     return Study((*cells_of(workloads, ("onnxruntime",), RECIPES), *cells_of(workloads, ("torch",), TORCH)))
 
 

@@ -18,6 +18,7 @@ from tools.study.findings import (
     inversions,
     pareto,
     ranked,
+    recommended,
     treacherous,
 )
 from tools.study.plan import REFERENCE
@@ -45,7 +46,7 @@ def markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
         parts += [f"## {title}", "", *_table(HEAD, [cells(row) for row in own]), ""]
         parts += ["The rank by throughput alone beside the rank by throughput that counts:", ""]
         parts += [*_table(("rank", "by throughput", "", "by throughput that counts", ""), ranks(own)), ""]
-        parts += [*(f"- {sentence(one)}" for one in inversions(own)[:MOST_INVERSIONS]), ""]
+        parts += [*(f"- {line}" for line in inverted(own)), ""]
         parts += [f"On the front of accuracy against throughput: {', '.join(_named(row) for row in pareto(own))}.", ""]
         parts += [f"![accuracy against throughput]({picture(title)})", ""]
     parts += ["## How to read it", "", *(f"- {line}" for line in (*READING, *about)), *left_out(rows), ""]
@@ -61,20 +62,20 @@ READING = (
     "class that lost most lost.",
     "counts?: the verdict of full runs through LoadGen where there were some; else whether the target was met when it "
     "was measured. Certified: the loss is within the margin that the target allows, with 95 % confidence.",
+    "pictures: green counts, red is worth nothing, grey had no full runs; a triangle lies deeper than is drawn; the line "
+    "joins what nothing else beats in both.",
 )
 
 
 def answers(rows: Sequence[Row]) -> Iterable[str]:
     """Yields the sentences that somebody in a hurry wants."""
     for title, own in groups(rows):
-        best = max((row for row in own if row.state == COUNTS), key=lambda row: row.ratio, default=None)
-        if best is None:
-            yield f"**{title}**: nothing that was judged counts."
-            continue
-        liars = [row for row in own if row.state in WORTHLESS and row.ratio > best.ratio]
+        best = recommended(own)
+        fast = best.ratio if best else 1.0
+        liars = [row for row in own if row.state in WORTHLESS and row.ratio > fast]
         lies = f" Faster, and worth nothing: {', '.join(_named(row) for row in liars)}." if liars else ""
-        if best.cell.recipe == REFERENCE:
-            yield f"**{title}**: none is faster than the reference and counts.{lies}"
+        if best is None:
+            yield f"**{title}**: nothing that counts is surely faster than the reference.{lies}"
         else:
             sure = "certified" if best.certificate and best.certificate.outcome == CERTIFIED else "not certified"
             yield f"**{title}**: use `{best.cell.title}`: {_times(best)} the reference, {_points(best)}, {sure}.{lies}"
@@ -132,8 +133,14 @@ def ranks(own: Sequence[Row]) -> list[list[str]]:
     return lines
 
 
-def sentence(one: Inversion) -> str:
-    """Returns an inversion for people."""
+def inverted(own: Sequence[Row]) -> list[str]:
+    """Returns the inversions that mislead most, for people, and how many more there are."""
+    found = inversions(own)
+    more = [f"... and {len(found) - MOST_INVERSIONS} more."] if len(found) > MOST_INVERSIONS else []
+    return [*(_sentence(one) for one in found[:MOST_INVERSIONS]), *more] or ["No pair is inverted beyond the noise."]
+
+
+def _sentence(one: Inversion) -> str:
     return (
         f"`{one.faster.cell.title}` is {one.faster.ratio / one.better.ratio:.2f} times as fast as "
         f"`{one.better.cell.title}` and worth nothing: {one.faster.state} ({_points(one.faster)})."
@@ -173,6 +180,6 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def picture(title: str) -> str:
+def picture(title: str, suffix: str = "svg") -> str:
     """Returns the name of a group's picture."""
-    return f"{title.replace(' on ', '-').replace(', ', '-')}.svg"
+    return f"{title.replace(' on ', '-').replace(', ', '-')}.{suffix}"
