@@ -62,8 +62,8 @@ READING = (
     "class that lost most lost.",
     "counts?: the verdict of full runs through LoadGen where there were some; else whether the target was met when it "
     "was measured. Certified: the loss is within the margin that the target allows, with 95 % confidence.",
-    "pictures: green counts, red is worth nothing, grey had no full runs; a triangle lies deeper than is drawn; the line "
-    "joins what nothing else beats in both.",
+    "pictures: green counts, red is worth nothing, grey had no full runs; a triangle lies deeper than is drawn; the "
+    "line joins what nothing else beats in both.",
 )
 
 
