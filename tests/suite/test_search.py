@@ -155,6 +155,7 @@ def test_a_hint_is_what_was_measured_with_its_margin(
         assert found[measured] <= 32 / 2.64e-3 * 1.05
 
 
+@pytest.mark.side_by_side
 def test_steady_answers_have_no_differences(simulated: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steadiness, "PASS_S", 0.5)
     with loaded(simulated, Serving(64, 0, 1, 1, "cpu")) as sessions:
@@ -164,6 +165,7 @@ def test_steady_answers_have_no_differences(simulated: Subject, monkeypatch: pyt
     assert min(one["samples"] for one in found["passes"]) >= steadiness.LEAST == SAMPLED_ANSWERS
 
 
+@pytest.mark.side_by_side
 def test_answers_that_depend_on_the_batch_are_counted(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steadiness, "PASS_S", 0.5)
     unsteady = subject("tests.zoo.dynamic_int8", data_root)

@@ -10,7 +10,7 @@ import pytest
 from common.errors import UsageError
 from suite import plugins
 from suite.places import cache_dir
-from tools.study import findings, page, picture, report, shelf, table
+from tools.study import conduct, findings, page, picture, report, shelf, table
 from tools.study.findings import COUNTS, EMULATED, FAILED, MISSES, REFUSED, UNJUDGED, Row
 from tools.study.plan import Cell, Study
 
@@ -192,3 +192,14 @@ def test_answers_that_are_not_those_of_their_record_are_refused(made: Made) -> N
     path.write_bytes(bytes(content))
     with pytest.raises(UsageError, match="are not those of their record"):
         made.rows()
+
+
+def test_full_runs_are_for_the_reference_and_the_fastest_that_may_count(made: Made) -> None:
+    study = Study(tuple(made.cells), verdicts=1)
+    assert [(cell.workload, cell.recipe) for cell in conduct.to_judge(study, made.folder)] == [
+        ("fashion-resnet", ""),
+        ("fashion-resnet", "quantize:int8"),
+        ("fashion-mobilenet", ""),
+        # INT8 misses its target, and float16 ran in float32.
+        ("fashion-mobilenet", "prune:0.1"),
+    ]
