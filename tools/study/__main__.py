@@ -41,12 +41,11 @@ def main(arguments: list[str]) -> int:
         refuse_within(str(ROOT / room), {"--out": str(folder)})
     cache = places.cache_dir(CACHE.value, os.environ)
     where = Places(folder, cache, lambda dataset: str(places.data_dir(DATA.value, os.environ, cache, dataset)))
-    about = shelf.claim(folder)
     if RETRY.value:
         shelf.forget_failures(folder, study.cells)
     conduct.carry_out(study, where)
     rows = findings.rows(study, folder, where.data_dir)
-    machine = about["fingerprint"]
+    machine = shelf.claim(folder)["fingerprint"]
     _write(folder, rows, [f"Machine: {machine['cpu_model']}, {machine['cores']} cores, Linux {machine['kernel']}."])
     print((folder / "study.md").read_text(encoding="utf-8").partition("\n## ")[0].rstrip())
     print(f"\nreport: {folder / 'study.md'}, {folder / 'study.html'}, {folder / 'study.csv'}")

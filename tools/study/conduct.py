@@ -21,7 +21,7 @@ from suite.variant import Serving
 from tools.study import shelf
 from tools.study.plan import REFERENCE, Cell, Study
 
-# As a run's --stall-timeout, and its tries where the load was measured.
+# The default of a run's --stall-timeout.
 STALL_TIMEOUT_S = 60.0
 
 
@@ -35,7 +35,13 @@ class Places:
 
 
 def carry_out(study: Study, places: Places) -> None:
-    """Measures what is not yet measured and judges the fastest; raises UsageError where the folder takes nothing."""
+    """Measures what is not yet measured and judges the fastest.
+
+    Raises UsageError where the data are missing, or the folder takes nothing.
+    """
+    for workload in {cell.workload: plugins.workload(cell.workload) for cell in study.cells}.values():
+        # What all cells lack is no row of each.
+        workload.open_dataset(Path(places.data_dir(workload.dataset_name)))
     shelf.claim(places.folder)
     for number, cell in enumerate(study.cells, 1):
         if shelf.measured(places.folder, cell) is None:

@@ -91,4 +91,6 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     assert "holds something else than a study" in refused("--quick", f"--out={tmp_path / 'other'}")
     assert "Did you mean 'fashion-resnet'?" in refused("--workloads=fashion-resne", f"--out={tmp_path / 'study'}")
     assert "leave out --quick and --workloads" in refused("--plan=x", "--quick")
+    nothing = (f"--data-dir={tmp_path / 'none'}", "--quick", f"--out={tmp_path / 'study'}")
+    assert "python -m tools.fetch_data fashion-mnist" in refused(*nothing)
     assert not (tmp_path / "study").exists()
