@@ -37,18 +37,19 @@ def failed(judged: dict[str, Any]) -> dict[str, str]:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    ("backend", "options", "codes"),
+    ("backend", "options", "codes", "by_chance"),
     [
-        ("memoising", "", {"not-from-memory"}),
-        ("memoising", "key=rounded,when=loadgen", {"not-from-memory"}),
-        ("label_table", "", {"not-from-memory"}),
+        ("memoising", "", {"not-from-memory"}, set()),
+        ("memoising", "key=rounded,when=loadgen", {"not-from-memory"}, set()),
+        ("label_table", "", {"not-from-memory"}, set()),
         # The other model is still there when the unseen inputs come.
-        ("another_models_labels", "", {"same-answers", "not-from-memory"}),
-        ("drops_work", "", {"same-answers"}),
+        ("another_models_labels", "", {"same-answers", "not-from-memory"}, set()),
+        # It drops batches of the probe after the test too, and now and then more of the known ones.
+        ("drops_work", "", {"same-answers"}, {"not-from-memory"}),
     ],
 )
 def test_a_cheat_is_fast_and_accurate_and_does_not_count(
-    backend: str, options: str, codes: set[str], tmp_path: Path
+    backend: str, options: str, codes: set[str], by_chance: set[str], tmp_path: Path
 ) -> None:
     """Each passes every rule but those that were made for it."""
     # One that behaves while the load is measured is faster than the hint says: the load is given, so that it is valid.
@@ -56,7 +57,7 @@ def test_a_cheat_is_fast_and_accurate_and_does_not_count(
     exit_code, judged = verdict(backend, tmp_path, f"--backend-options={options}", *load)
     assert exit_code == 1
     assert not judged["counts"]
-    assert set(failed(judged)) == codes, failed(judged)
+    assert codes <= set(failed(judged)) <= codes | by_chance, failed(judged)
 
 
 @pytest.mark.timeout(400)
