@@ -46,8 +46,8 @@ def _record(outcome: Outcome) -> dict[str, Any]:
 
 def _lines(outcome: Outcome) -> list[str]:
     plan, ready, serving = outcome.ready.plan, outcome.ready, outcome.ready.serving
-    rows = (_speed(outcome), _load(outcome), _accuracy(outcome), _arithmetic(outcome), _attempts(outcome))
-    facts = [row for row in rows if row]
+    told = (_speed, _load, _accuracy, _goodput, _arithmetic, _attempts)
+    facts = [row for row in (tell(outcome) for tell in told) if row]
     width = max((len(name) for name, _ in facts), default=0)
     return [
         f"{plan.workload} on {plan.backend} {ready.backend_version} ({serving.device}), {plan.scenario}, "
@@ -120,7 +120,7 @@ def _load(outcome: Outcome) -> tuple[str, str] | None:
 
 def _peak(outcome: Outcome, sought: Sought, limit: str) -> tuple[str, str]:
     """Returns the peak, or the last load below it that was tried, beside what its serving does offline."""
-    last, offline = sought.confirmations[-1], sought.peak.offline_samples_per_s
+    last, offline = sought.confirmed, sought.peak.offline_samples_per_s
     tried = f"{_count(len(sought.peak.probes), 'probe')}, {_count(len(sought.confirmations), 'full run')}"
     held = "within" if last.held else "not within"
     share = f"{last.qps / offline:.2f} of what this serving does offline, {offline:,.0f} samples/s"
@@ -180,6 +180,16 @@ def _accuracy(outcome: Outcome) -> tuple[str, str] | None:
     parts = [f"95 % interval {metrics['low_95']:.2f} to {metrics['high_95']:.2f}"] if "low_95" in metrics else []
     parts.append(f"target {workload.target:.2f}: {100 * workload.target_factor:g} % of the fp32 reference")
     return "accuracy", f"{metrics[workload.metric]:.2f} % {workload.metric}  ({'; '.join(parts)})"
+
+
+def _goodput(outcome: Outcome) -> tuple[str, str] | None:
+    """Returns how many right answers a second there were in time."""
+    found = outcome.verdict.goodput
+    if found is None:
+        return None
+    in_time = "" if found.in_time == 1 else f", {100 * found.in_time:.2f} % in time"
+    said = f"{found.right:,} of {found.sampled:,} sampled answers right{in_time}"
+    return "goodput", f"{found.per_s:,.1f} right answers/s  ({said})"
 
 
 def _arithmetic(outcome: Outcome) -> tuple[str, str] | None:

@@ -21,6 +21,7 @@ from reference_models.base import Dataset, Workload
 from suite import notes, places, plugins, rules
 from suite.environment import source_digest
 from suite.evidence import Evidence, read
+from suite.goodput import Goodput, goodput_of
 from suite.law import (
     complete,
     drain,
@@ -65,6 +66,8 @@ CHECKS: Mapping[str, Rule] = {
 class Verdict:
     """The checks with their details, notes that fail nothing, and the figure that counts if they all hold.
 
+    `goodput` is told beside it.
+
     `evidence` names what was judged: by mode, the SHA-256 of each run's manifest. `judged_by` is the digest of the
     sources that judged. `alone` is None for a pair of runs; of one run alone it says what keeps its figure from
     counting.
@@ -78,6 +81,7 @@ class Verdict:
     evidence: Mapping[str, str]
     judged_by: str
     alone: str | None = None
+    goodput: Goodput | None = None
 
     @property
     def passed(self) -> bool:
@@ -117,6 +121,7 @@ class Verdict:
             "evidence": dict(self.evidence),
             "judged_by": self.judged_by,
             "metric": None if self.counted is None else self.counted._asdict(),
+            "goodput": None if self.goodput is None else self.goodput._asdict(),
         }
 
     def lines(self) -> list[str]:
@@ -153,6 +158,7 @@ def judge(
         submittable=profile.submittable,
         evidence={mode: run.manifest_sha256 for mode, run in pair.runs},
         judged_by=judged_by,
+        goodput=goodput_of(performance, facts),
     )
 
 
