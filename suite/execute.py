@@ -23,10 +23,14 @@ from suite.verdict import Verdict, facts_of, judge, judge_single
 
 @dataclass(frozen=True)
 class Sought:
-    """A peak that was sought: what the probes found, and the full runs that followed, as points of the same curve."""
+    """A peak that was sought: what the probes found, and the full runs that followed, as points of the same curve.
+
+    `confirmed` is the one of them whose load is the highest that was held, or the last where none was.
+    """
 
     peak: Peak
     confirmations: tuple[Probe, ...]
+    confirmed: Probe
 
     @property
     def seen(self) -> tuple[Probe, ...]:
@@ -35,7 +39,8 @@ class Sought:
 
     def record(self) -> dict[str, Any]:
         """Returns it as JSON-like values."""
-        return {**self.peak.record(), "confirmations": [asdict(one) for one in self.confirmations]}
+        confirmations = [asdict(one) for one in self.confirmations]
+        return {**self.peak.record(), "confirmations": confirmations, "confirmed": asdict(self.confirmed)}
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def execute(plan: Plan) -> Outcome:
 
 
 def _peak(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...], Sought]:
-    """Returns the full run at the peak, or, where it does not last, at the last of the loads below that were tried."""
+    """Returns the full run at the highest load that was held, or the last one where none was."""
     found = seek(ready)
     if found.qps is None:
         lowest = min(one.qps for one in found.probes)
@@ -96,21 +101,22 @@ def _peak(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...], Sough
         )
     if found.bounded:
         say(f"peak: the search ended with its {len(found.probes)} probes; a higher load may be held")
-    confirmations: list[Probe] = []
-    for qps in peak.confirming(found.qps):
-        last = confirmations[-1] if confirmations else None
-        if last and last.qps == qps and peak.overloaded(last, ready.rules.target_latency_ms or 0):
-            continue
-        preparation = {**ready.preparation, "peak": {**found.record(), "confirmations": len(confirmations)}}
-        ready = replace(ready, hint=qps, hint_source=PEAK, preparation=preparation)
-        _check_memory(ready)
-        run = _run(ready, "performance", _new_result(ready))
+    made: list[tuple[Probe, Ready, Evidence, tuple[Explanation, ...]]] = []
+    limit_ms = ready.rules.target_latency_ms or 0
+    while (qps := peak.confirming(found.qps, [one[0] for one in made], limit_ms)) is not None:
+        preparation = {**ready.preparation, "peak": {**found.record(), "full_runs_before": len(made)}}
+        at = replace(ready, hint=qps, hint_source=PEAK, preparation=preparation)
+        _check_memory(at)
+        run = _run(at, "performance", _new_result(at))
         explanations = explain(run)
-        confirmations.append(_confirmation(run, qps, held=not explanations))
-        say(peak.sentence(confirmations[-1]))
-        if not any(one.retry for one in explanations):
+        made.append((_confirmation(run, qps, held=not explanations), at, run, explanations))
+        say(peak.sentence(made[-1][0]))
+        if explanations and not any(one.retry for one in explanations):
+            # It is not the load that is at fault.
             break
-    return ready, run, explanations, Sought(found, tuple(confirmations))
+    held = [one for one in made if one[0].held]
+    confirmed, at, run, explanations = max(held, key=lambda one: one[0].qps) if held else made[-1]
+    return at, run, explanations, Sought(found, tuple(one[0] for one in made), confirmed)
 
 
 def _confirmation(run: Evidence, qps: float, *, held: bool) -> Probe:
@@ -128,7 +134,7 @@ def _confirmation(run: Evidence, qps: float, *, held: bool) -> Probe:
 def _keep_curve(ready: Ready, sought: Sought, run: Evidence) -> None:
     """Writes the curve beside the runs: as JSON, as a table and as pictures."""
     folder, limit_ms = run.folder.parent, ready.rules.target_latency_ms or 0.0
-    last = sought.confirmations[-1]
+    last = sought.confirmed
     title = f"{ready.plan.workload} on {ready.plan.backend} ({ready.serving.device}), server"
     try:
         write_json(folder / "peak.json", {"schema": 1, **sought.record()})

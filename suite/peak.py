@@ -4,7 +4,7 @@ A probe tells where to look. The figure itself is of a full run that follows (su
 the peak that the probes promised does not last.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,13 +22,23 @@ CURVE_SHARES = (0.25, 0.5, 0.75)
 
 # A load of which no full run is valid is followed by so much less.
 BACK_OFF = (0.97, 0.95, 0.9, 0.85)
+# After it stepped back, a gap wider than this between what is held and what is not is halved, so many times at most.
+GAP = 1.05
+HALVINGS = 2
+# A probe may be called certain early where its load is so far below every load that failed; nearer, LoadGen's own clock
+# decides, which counts from the schedule, as a probe cannot.
+SURE_SHARE = 0.9
 # One stall of the machine, or a phase in which it is slow, can fail a load that is held otherwise.
 TRIES = 2
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a probe of a load said: see suite.probes.load. Latencies are of the system's own timeline, in ms."""
+    """What a probe or a full run of a load said: see suite.probes.load.
+
+    Latencies are in ms, LoadGen's own where it was a full run, else of the system's timeline, which begins with the
+    callback and not with the schedule.
+    """
 
     qps: float
     held: bool
@@ -60,21 +70,25 @@ class Peak:
 
 
 def find(
-    offline_samples_per_s: float, probe: Callable[[float], Probe], limit_ms: float, say: Callable[[Probe], None]
+    offline_samples_per_s: float, probe: Callable[[float, bool], Probe], limit_ms: float, say: Callable[[Probe], None]
 ) -> Peak:
-    """Returns the peak that probes find: by steps until one load was held and one was not, then by halving the gap."""
+    """Returns the peak that probes find: by steps until one load was held and one was not, then by halving the gap.
+
+    `probe` is given a load, and whether it may be called certain before its time is over.
+    """
     probes: list[Probe] = []
+    low: float | None = None
+    high: float | None = None
 
     def held(qps: float) -> bool:
         for _ in range(TRIES):
-            found = probe(qps)
+            found = probe(qps, high is None or qps <= SURE_SHARE * high)
             probes.append(found)
             say(found)
             if found.held or overloaded(found, limit_ms) or len(probes) >= MOST_PROBES:
                 break
         return found.held
 
-    low, high = None, None
     load, step = START_SHARE * offline_samples_per_s, 1.0
     while len(probes) < MOST_PROBES and load >= LEAST_SHARE * offline_samples_per_s:
         if held(load):
@@ -102,11 +116,28 @@ def overloaded(found: Probe, limit_ms: float) -> bool:
     return (found.p50_ms or 0) > limit_ms
 
 
-def confirming(qps: float) -> Iterator[float]:
-    """Yields the loads of the full runs that are to confirm a peak, until one is valid."""
+def confirming(qps: float, tried: Sequence[Probe], limit_ms: float) -> float | None:
+    """Returns the load of the next full run that is to confirm a peak, None where those that were tried have.
+
+    It steps back until one load is held, and then halves the gap to what was not.
+    """
+    if any(one.held for one in tried):
+        return _between(tried)
     for share in (1.0, *BACK_OFF):
         qps *= share
-        yield from (qps,) * TRIES
+        own = [one for one in tried if one.qps == qps]
+        if len(own) < TRIES and not any(overloaded(one, limit_ms) for one in own):
+            return qps
+    return None
+
+
+def _between(tried: Sequence[Probe]) -> float | None:
+    held = max(one.qps for one in tried if one.held)
+    above = [one.qps for one in tried if one.qps > held]
+    first = next(number for number, one in enumerate(tried) if one.held)
+    if not above or min(above) / held <= GAP or len(tried) - first > HALVINGS:
+        return None
+    return float((held * min(above)) ** 0.5)
 
 
 def sentence(found: Probe) -> str:

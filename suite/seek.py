@@ -21,10 +21,12 @@ def seek(ready: Ready) -> Peak:
     """Returns the peak that probes find; raises RunFailed where the backend fails in one."""
     rate, limit_ms = float(ready.preparation["hints"]["measured_samples_per_s"]), ready.rules.target_latency_ms
     assert limit_ms is not None
-    return peak.find(rate, lambda qps: _probe(ready, qps), limit_ms, lambda found: say(peak.sentence(found)))
+    return peak.find(
+        rate, lambda qps, early: _probe(ready, qps, may_end_early=early), limit_ms, lambda one: say(peak.sentence(one))
+    )
 
 
-def _probe(ready: Ready, qps: float) -> Probe:
+def _probe(ready: Ready, qps: float, *, may_end_early: bool) -> Probe:
     assert ready.rules.target_latency_percentile is not None
     horizon_s = min(HORIZON_S, ready.rules.min_duration_ms / 1000)
     # Of the profile's rules only the length is another, and the arrivals are drawn anew.
@@ -46,6 +48,7 @@ def _probe(ready: Ready, qps: float) -> Probe:
             "settings": settings,
             "performance_samples": rules.performance_sample_count,
             "queries": queries,
+            "may_end_early": may_end_early,
             "folder": name,
         }
         log = Path(name) / "worker.log"

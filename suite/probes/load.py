@@ -96,13 +96,14 @@ def run(
     queries: int,
     folder: Path,
     *,
+    may_end_early: bool = True,
     decoded: bool = True,
     may_yield: bool = True,
 ) -> dict[str, Any]:
     """Returns what came of a test with these settings, which issues `queries`; the process must end soon after.
 
-    LoadGen writes into `folder`, and may go on doing so. Raises RunFailed where the backend failed or LoadGen does not
-    come to an end.
+    LoadGen writes into `folder`, and may go on doing so. With `may_end_early` it is taken as soon as it is certain;
+    what is hopeless always ends it. Raises RunFailed where the backend failed or LoadGen does not come to an end.
     """
     qps, limit_ns = float(settings["server_target_qps"]), float(settings["server_target_latency_ns"])
     percentile = float(settings["server_target_latency_percentile"])
@@ -123,6 +124,8 @@ def run(
         if time.monotonic() - started > bound_s:
             raise RunFailed(f"A probe of {qps:g} queries/s did not end within {bound_s:.0f} s.")
         decided = _decided(sut, qps, queries, limit_ns, percentile)
+        if decided == "certain" and not may_end_early:
+            decided = None
     found = look(sut.timeline(), time.perf_counter_ns(), limit_ns)
     held, late = decided == "certain", found.late + found.overdue
     if not test.is_alive():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from scenarios.harness import early_stopping
-from suite import curve, peak, prepare
+from suite import curve, execute, peak, prepare
 from suite.conduct import Ready
 from suite.peak import CURVE_SHARES, MOST_PROBES, PRECISION, Peak, Probe
 from suite.plan import resolve
@@ -28,11 +28,13 @@ TIMES = "--backend-options=per_batch_us=1000,per_sample_us=10"
 SIMULATED = ("--backend=simulated", TIMES, *SERVER, "--max-batch=2", "--sessions=2", "--threads=1")
 
 
-def probe_of(capacity: float, *, stalls: Callable[[int], bool] = lambda number: False) -> Callable[[float], Probe]:
+def probe_of(
+    capacity: float, *, stalls: Callable[[int], bool] = lambda number: False
+) -> Callable[[float, bool], Probe]:
     """Returns a probe of a system that holds all loads up to a capacity, but for those that a stall disturbs."""
     made: list[float] = []
 
-    def probe(qps: float) -> Probe:
+    def probe(qps: float, may_end_early: bool = True) -> Probe:
         made.append(qps)
         stalled = stalls(len(made))
         held = qps <= capacity and not stalled
@@ -42,7 +44,7 @@ def probe_of(capacity: float, *, stalls: Callable[[int], bool] = lambda number: 
     return probe
 
 
-def find(offline: float, probe: Callable[[float], Probe]) -> Peak:
+def find(offline: float, probe: Callable[[float, bool], Probe]) -> Peak:
     return peak.find(offline, probe, LIMIT_MS, lambda found: None)
 
 
@@ -65,6 +67,22 @@ def test_what_is_far_too_much_is_not_tried_twice() -> None:
     found = find(1000.0, probe_of(100.0))
     loads = [one.qps for one in found.probes]
     assert len(set(loads)) == len(loads)
+
+
+def test_near_a_load_that_failed_no_probe_is_called_certain_early() -> None:
+    asked: list[tuple[float, bool]] = []
+    system = probe_of(900.0)
+
+    def probe(qps: float, may_end_early: bool) -> Probe:
+        asked.append((qps, may_end_early))
+        return system(qps, may_end_early)
+
+    find(1000.0, probe)
+    failed = math.inf
+    for qps, early in asked:
+        assert early is (qps <= 0.9 * failed)
+        failed = min(failed, qps) if qps > 900 else failed
+    assert {early for _, early in asked} == {True, False}
 
 
 def test_the_search_has_an_end() -> None:
@@ -186,13 +204,15 @@ def test_the_peak_of_a_known_queue_is_found_through_loadgen(tmp_path: Path, data
 def _ends_early(at: Ready) -> None:
     """Asserts that a load far above is given up, that one far below is taken early, and that neither leaves a file."""
     before = probe_folders()
-    hopeless, certain = _probe(at, 4000.0), _probe(at, 300.0)
+    hopeless, certain = (_probe(at, qps, may_end_early=True) for qps in (4000.0, 300.0))
     assert (hopeless.held, hopeless.decided_by) == (False, "hopeless")
     assert (certain.held, certain.decided_by) == (True, "certain")
     # Neither took the 5 s that a whole test would.
     assert max(hopeless.queries / 4000, certain.queries / 300) < 4.5
     assert hopeless.late > 0 and certain.p99_ms is not None and certain.p99_ms >= 20.0
     assert probe_folders() <= before
+    whole = _probe(at, 300.0, may_end_early=False)
+    assert (whole.held, whole.decided_by) == (True, "LoadGen") and whole.queries >= 1000
 
 
 def probe_folders() -> set[Path]:
@@ -226,7 +246,8 @@ def test_a_peak_is_confirmed_judged_and_drawn(tmp_path: Path) -> None:
     folder = Path(said["runs"]["performance"]).parent
     kept = json.loads((folder / "peak.json").read_text())
     assert {key: kept[key] for key in said["peak"]} == said["peak"]
-    last = kept["confirmations"][-1]
+    last = kept["confirmed"]
+    assert last in kept["confirmations"]
     lines = list(csv.DictReader((folder / "peak.csv").read_text().splitlines()))
     assert len(lines) == len(kept["probes"]) + len(kept["confirmations"])
     assert [float(line["qps"]) for line in lines] == sorted(float(line["qps"]) for line in lines)
@@ -235,7 +256,7 @@ def test_a_peak_is_confirmed_judged_and_drawn(tmp_path: Path) -> None:
     # Probes are no attempts, full runs are; their evidence says what led to them.
     performance = [one for one in records(tmp_path) if one[1]["mode"] == "performance"]
     assert len(performance) == len(kept["confirmations"]) == said["attempts"]
-    run, record = performance[-1]
+    run, record = next(one for one in performance if one[1]["hint"]["value"] == last["qps"])
     assert (record["hint"]["source"], record["hint"]["value"]) == ("peak", last["qps"])
     assert json.loads((run / "preparation.json").read_text())["peak"]["probes"] == kept["probes"]
     failed = {check["name"] for check in said["verdict"]["checks"] if not check["passed"]}
@@ -277,13 +298,51 @@ def test_what_would_decide_the_peak_is_refused(words: tuple[str, ...], said: str
     assert said in ended.sentence
 
 
+def full_runs(capacity: float, p50_ms: float = 3.0) -> list[Probe]:
+    """Returns the full runs by which a peak of 1,000 is confirmed on a system that holds so much."""
+    tried: list[Probe] = []
+    while (qps := peak.confirming(1000.0, tried, LIMIT_MS)) is not None:
+        assert len(tried) < 20
+        tried.append(Probe(qps, qps <= capacity, "LoadGen", 5000, 0, p50_ms if qps > capacity else 1.0, 9.0, 9.0, 5.0))
+    return tried
+
+
 def test_a_peak_is_confirmed_by_two_tries_a_load_before_it_steps_back() -> None:
-    loads = list(peak.confirming(1000.0))
-    assert loads[:4] == [1000, 1000, 970, 970]
-    assert loads == sorted(loads, reverse=True) and loads[-1] > 700
+    assert [one.qps for one in full_runs(1000.0)] == [1000]
+    assert [one.qps for one in full_runs(980.0)] == [1000, 1000, 970]
+    never = [one.qps for one in full_runs(0.0)]
+    assert never == sorted(never, reverse=True) and len(never) == 10 and never[-1] > 700
+
+
+def test_a_wide_step_back_is_made_up_for() -> None:
+    tried = full_runs(915.0)
+    # 1,000, 970 and 921.5 twice each; 829.4 is held, and then the middle between it and what was not.
+    assert [round(one.qps) for one in tried][6:] == [829, 874, 898]
+    assert [one.held for one in tried][6:] == [True, True, True]
+    assert [round(one.qps) for one in full_runs(850.0)][6:] == [829, 874, 851]
+
+
+def test_a_load_that_is_far_too_much_is_left_after_one_full_run() -> None:
+    assert [one.qps for one in full_runs(980.0, p50_ms=20.0)] == [1000, 970]
 
 
 @pytest.mark.parametrize(("p50_ms", "overloaded"), [(3.0, False), (20.0, True), (None, False)])
 def test_a_load_that_made_half_of_the_queries_late_is_not_tried_again(p50_ms: float | None, overloaded: bool) -> None:
     seen = Probe(1000.0, False, "LoadGen", 5000, 3000, p50_ms, 30.0, 40.0, 5.0)
     assert peak.overloaded(seen, LIMIT_MS) is overloaded
+
+
+def test_a_peak_that_full_runs_do_not_hold_is_stepped_back_from(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The probes are said to have found more than the system can do: 16 sessions of 20 ms hold no 800 queries/s."""
+    at = ready(tmp_path, data_root, 80.0, 16, per_batch_us="20000", per_sample_us="0")
+    at = dataclasses.replace(at, rules=dataclasses.replace(at.rules, min_duration_ms=1500, min_query_count=700))
+    monkeypatch.setattr(execute, "seek", lambda found: Peak(800.0, (), 1500.0, False))
+    monkeypatch.setattr(peak, "BACK_OFF", (0.4,))
+    monkeypatch.setattr(peak, "HALVINGS", 1)
+    held, run, explanations, sought = execute._peak(at)
+    assert not explanations and sought.confirmed.held
+    assert held.hint == sought.confirmed.qps == run.get("hint", "value") == 600
+    assert [(round(one.qps), one.held) for one in sought.confirmations] == [(1500, False), (600, True), (949, False)]
+    assert len(records(tmp_path / "results")) == 3
