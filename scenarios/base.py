@@ -14,6 +14,9 @@ class Session(Protocol):
     """A loaded model. One thread uses it at a time; two sessions may run side by side.
 
     The threads that load it, call it and close it are different ones, and those that have done their part end.
+
+    It may also have `predict_marked(samples, mark)`: as `predict`, and it calls `mark("copy in")`, `mark("execute")`
+    and `mark("copy out")` at the end of each, where it can tell them apart (`--stages`).
     """
 
     def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:

@@ -159,18 +159,24 @@ def allowed(tried: list[dict[str, Any]], terms: Terms) -> list[dict[str, Any]]:
 
 
 def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
-    """Returns (sessions, threads) to try: one thread each, one session with all, and the powers of two between."""
+    """Returns (sessions, threads) to try: one thread each, one session with all, and the powers of two between.
+
+    In a stream there is one session.
+    """
     pin = cores_of(requested.pin)
     cores = min(usable_cores(), len(pin)) if pin else usable_cores()
     if terms.inline:
-        return [(1, threads) for threads in ([requested.threads] if requested.threads else sorted({1, cores}))]
+        return [(1, threads) for threads in ([requested.threads] if requested.threads else _powers(cores))]
     if requested.sessions:
         return [(requested.sessions, requested.threads or max(1, cores // requested.sessions))]
     if requested.threads:
         return [(max(1, cores // requested.threads), requested.threads)]
-    threads_each = sorted({cores, *(2**power for power in range(cores.bit_length()))})
     # Of those that leave room for as many sessions, the one with the most threads.
-    return sorted({cores // threads: threads for threads in threads_each}.items())
+    return sorted({cores // threads: threads for threads in _powers(cores)}.items())
+
+
+def _powers(cores: int) -> list[int]:
+    return sorted({cores, *(2**power for power in range(cores.bit_length()))})
 
 
 def _batches(requested: Requested, terms: Terms, batches: Sequence[int]) -> Sequence[int]:

@@ -34,6 +34,8 @@ class Laps:
     def __call__(self, stage: str) -> None:
         """Ends a stage, and begins whatever comes next."""
         now = perf_counter_ns()
+        if stage not in self.ns:
+            raise ValueError(f"There is no stage '{stage}'. Mark the end of: {', '.join(self.ns)}.")
         self.ns[stage] += now - self._last
         self._last = now
 
@@ -85,11 +87,8 @@ class Stages:
 
 
 def predict_marked(session: Session, samples: NDArray[np.float32], mark: Callable[[str], None]) -> NDArray[Any]:
-    """Returns a session's outputs; one that cannot tell copies from computing has it all as execution."""
+    """Returns a session's outputs; what it does not mark itself is execution."""
     marked = getattr(session, "predict_marked", None)
-    if marked is not None:
-        outputs: NDArray[Any] = marked(samples, mark)
-        return outputs
-    outputs = session.predict(samples)
+    outputs: NDArray[Any] = session.predict(samples) if marked is None else marked(samples, mark)
     mark("execute")
     return outputs

@@ -49,7 +49,7 @@ SWITCH_INTERVAL_S = 5e-4
 # Answers a batch: LoadGen's ids of its samples, and the payload, one row a sample, or None for no answer.
 Complete = Callable[[list[int], NDArray[Any] | None], None]
 Issue = Callable[[list[int], list[int]], None]
-# Ids, indices, and whether it is a part of a query that was cut into equal ones, which are not put together again.
+# Ids, indices, and whether it is a part of a query that was cut, which are not put together again.
 Query = tuple[list[int], list[int], bool]
 # The number of its first sample, ids, indices.
 Part = tuple[int, list[int], list[int]]

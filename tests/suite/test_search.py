@@ -226,7 +226,7 @@ def test_a_layout_follows_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "usable_cores", lambda: 12)
     assert search._layouts(Requested(), OFFLINE) == [(1, 12), (3, 4), (6, 2), (12, 1)]
     assert search._layouts(Requested(threads=2), OFFLINE) == [(6, 2)]
-    assert search._layouts(Requested(), SINGLE) == [(1, 1), (1, 12)]
+    assert search._layouts(Requested(), SINGLE) == [(1, 1), (1, 2), (1, 4), (1, 8), (1, 12)]
 
 
 def test_a_batch_of_a_stream_is_no_larger_than_its_query(simulated: Subject) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +42,9 @@ def test_the_best_wins_though_its_first_rounds_were_disturbed() -> None:
     assert asked[SERVINGS[0]] == tune.ROUNDS_A_HALF
 
 
-def test_a_race_ends_in_time_and_has_asked_everybody_once() -> None:
+def test_a_race_that_has_no_time_asks_the_likeliest_alone() -> None:
     found = tune.race(SERVINGS, lambda serving: float(serving.batch), time.perf_counter())
-    assert sorted(serving.batch for serving, _ in found) == [serving.batch for serving in SERVINGS]
-    assert tune._ranked(SERVINGS, found)[0] == SERVINGS[-1]
+    assert [serving for serving, _ in found] == SERVINGS[:1]
 
 
 def test_a_round_that_was_cut_off_does_not_decide() -> None:
@@ -77,9 +77,16 @@ def test_no_layout_is_left_out_for_want_of_time(data_root: Path) -> None:
 def test_server_races_waits_by_their_latency(data_root: Path) -> None:
     simulated = subject("simulated", data_root, per_batch_us="500", per_sample_us="50")
     serving, probes, _ = tune.tune(simulated, Requested(sessions=1, threads=1, batch=16), SERVER, 3)
-    raced = {one["serving"]["max_wait_us"]: one["p99_s"] for one in probes if "p99_s" in one}
-    assert set(raced) == {0, *tune.WAITS_US}
+    raced: dict[Serving, list[float]] = {}
+    for one in probes:
+        if "p99_s" in one:
+            raced.setdefault(Serving(**one["serving"]), []).append(one["p99_s"])
+    assert {one.max_wait_us for one in raced} == {0, *tune.WAITS_US}
     assert serving == replace(serving, batch=16, sessions=1, threads=1)
+    # Of those that stayed longest the one that was quickest most of the time.
+    most = max(map(len, raced.values()))
+    stayed = [one for one, times in raced.items() if len(times) >= most - 1]
+    assert serving == min(stayed, key=lambda one: statistics.median(raced[one]))
 
 
 @pytest.mark.skipif(len(usable()) < 2, reason="threads can be pinned to a choice of cores only where there are two")

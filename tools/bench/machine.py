@@ -7,13 +7,12 @@ from typing import Any
 
 from scenarios.base import Generated
 from suite.memory import predicted_bytes
+from suite.plan import TUNE_SECONDS
 from suite.progress import say
 from suite.variant import Serving
 from tools.bench.bench import BACKENDS, WORKLOADS, Bench, child, offline_load, shown, stream_load
 from tools.bench.null import OFFLINE_SERVING
 from tools.bench.rows import Bar, Row, row
-
-TUNE_SECONDS = 20.0
 
 
 def data_parallel(bench: Bench) -> Iterator[Row]:
