@@ -122,8 +122,8 @@ def samples_needed(reference_share: float, changed: float, margin: float, power:
 
 
 @dataclass(frozen=True)
-class ClassOutcome:
-    """A class's outcomes, and the interval of its difference among all classes at once (Bonferroni)."""
+class SliceOutcome:
+    """A slice's outcomes, and the interval of its difference among all slices at once (Bonferroni)."""
 
     label: int
     outcomes: Outcomes
@@ -131,13 +131,25 @@ class ClassOutcome:
     high: float
 
 
-def by_class(reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any]) -> list[ClassOutcome]:
+def by_class(reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any]) -> list[SliceOutcome]:
     """Returns each class's outcomes, the greatest loss first."""
-    labels = np.unique(truth)
+    return sorted(by_slice(reference, variant, truth, truth), key=lambda one: one.outcomes.difference)
+
+
+def by_slice(
+    reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any], slices: NDArray[Any]
+) -> list[SliceOutcome]:
+    """Returns the outcomes of each slice, in order; `slices` has each sample's, a whole number, shape (n,)."""
+    labels = np.unique(slices)
     found = []
     for label in labels:
-        own = truth == label
+        own = slices == label
         outcomes = compare(reference[own], variant[own], truth[own])
         low, high = outcomes.interval(1 - (1 - CONFIDENCE) / len(labels))
-        found.append(ClassOutcome(int(label), outcomes, low, high))
-    return sorted(found, key=lambda one: one.outcomes.difference)
+        found.append(SliceOutcome(int(label), outcomes, low, high))
+    return found
+
+
+def fifths(confidence: NDArray[Any]) -> NDArray[np.int64]:
+    """Returns for each sample in which fifth its confidence is, shape (n,), from 0, the least, to 4."""
+    return np.searchsorted(np.quantile(confidence, (0.2, 0.4, 0.6, 0.8)), confidence)

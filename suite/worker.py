@@ -108,7 +108,6 @@ def search(job: dict[str, Any], channel: Channel) -> Any:
         findings["arithmetic"] = _arithmetic(subject, serving, channel)
     with loaded(subject, serving) as sessions:
         if "sensitivity" not in findings:
-            # Before anything has shown this process the whole evaluation set.
             channel.phase("probing for answers from memory")
             with pinned(_first_cores(serving)):
                 probe = on_own_thread(unseen.repeat_probe)
@@ -262,6 +261,7 @@ def probe(job: dict[str, Any], channel: Channel) -> Any:
             job["performance_samples"],
             job["queries"],
             Path(job["folder"]),
+            may_end_early=job["may_end_early"],
             decoded=not serving.end_to_end,
             may_yield=yielding.pays(serving.threads),
         )
@@ -271,6 +271,7 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     """Returns a variant's answers to the evaluation set, and blocks in which it and the reference take turns.
 
     One block where even the upper end of its accuracy's interval misses the target: its speed then decides nothing.
+    `confidence` is the probability of each answer, `changes_with_batch` how many answers smaller batches change.
     """
     from common.statistics import wilson_interval
     from suite.probes import contest as probing
@@ -283,18 +284,24 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     arithmetic = _arithmetic(other, serving, channel)
     reference, variant = ((one, one.load(serving)) for one in (subject, other))
     channel.phase("answering the evaluation set")
-    answers = probing.answers(variant, serving)
+    outputs = np.empty((subject.dataset.total, *subject.workload.output_shape), np.float32)
+    answers = probing.answers(variant, serving, outputs)
+    alone = probing.answers(variant, replace(serving, batch=max(1, serving.batch // 2)))
     right = int(np.count_nonzero(answers.reshape(-1) == subject.dataset.truth()))
     _, highest = wilson_interval(right, len(answers))
     channel.phase("taking turns with the reference")
+    stream = probing.Stream(**job["stream"]) if job["stream"] else None
+    rate = probing.measure(serving, job["seconds"], stream)
     found = probing.blocks(
-        lambda: probing.block(reference, variant, serving, job["seconds"]),
+        lambda: probing.block(reference, variant, rate),
         job["least_blocks"],
         job["most_blocks"] if 100 * highest >= job["target_percent"] else 1,
         job["width"],
     )
     return {
         "answers": answers.reshape(-1).tolist(),
+        "confidence": probing.confidence(outputs).tolist(),
+        "changes_with_batch": int(np.count_nonzero(alone != answers)),
         "blocks": [one.record() for one in found],
         "arithmetic": arithmetic,
         "versions": [one.backend.version() for one in (subject, other)],

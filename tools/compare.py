@@ -20,8 +20,8 @@ from accuracy_scripts.paired import (
     CONFIDENCE,
     UNKNOWN,
     Certificate,
-    ClassOutcome,
     Outcomes,
+    SliceOutcome,
     by_class,
     certify,
     compare,
@@ -98,7 +98,7 @@ def _answers(run: Evidence, facts: Facts) -> NDArray[Any]:
 
 
 def _text(
-    facts: Facts, names: tuple[str, ...], outcomes: Outcomes, certificate: Certificate, classes: list[ClassOutcome]
+    facts: Facts, names: tuple[str, ...], outcomes: Outcomes, certificate: Certificate, classes: list[SliceOutcome]
 ) -> str:
     ours, theirs = 100 * outcomes.reference_share, 100 * outcomes.variant_share
     low, high = (100 * end for end in outcomes.interval())
@@ -137,7 +137,7 @@ def _sentence(certificate: Certificate) -> str:
 
 
 def _json(
-    facts: Facts, names: tuple[str, ...], outcomes: Outcomes, certificate: Certificate, classes: list[ClassOutcome]
+    facts: Facts, names: tuple[str, ...], outcomes: Outcomes, certificate: Certificate, classes: list[SliceOutcome]
 ) -> str:
     low, high = outcomes.interval()
     record = {

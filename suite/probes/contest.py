@@ -24,11 +24,13 @@ from suite.variant import Serving
 LEAST_BLOCKS = 2
 
 Side = tuple[Subject, list[Session]]
+# How fast a side is, the higher the better.
+Measure = Callable[[Side], float]
 
 
 @dataclass(frozen=True)
 class Block:
-    """Samples/s of the two turns of each side, and which side began and ended."""
+    """How fast each side was in its two turns, as a rate, and which side began and ended."""
 
     reference: tuple[float, ...]
     variant: tuple[float, ...]
@@ -57,8 +59,36 @@ def interval(blocks: Sequence[Block]) -> tuple[float, float] | None:
     return exp(low), exp(high)
 
 
-def answers(side: Side, serving: Serving) -> NDArray[Any]:
-    """Returns the payload of each sample of the evaluation set, in index order."""
+@dataclass(frozen=True)
+class Stream:
+    """Queries that come one after the other, and the percentile of their latency, as a share, that is held."""
+
+    samples_per_query: int
+    percentile: float
+
+
+def measure(serving: Serving, seconds: float, stream: Stream | None) -> Measure:
+    """Returns what times a side for about so many seconds.
+
+    Of a stream it is queries/s, were each as slow as the percentile; else samples/s with every session busy.
+    """
+
+    def rate(side: Side) -> float:
+        subject, sessions = side
+        if stream is None:
+            return speed.throughput(subject, sessions, serving, seconds)
+        return 1 / speed.query_latency(
+            subject, sessions, serving.batch, stream.samples_per_query, seconds, stream.percentile
+        )
+
+    return rate
+
+
+def answers(side: Side, serving: Serving, outputs: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Returns the payload of each sample of the evaluation set, in index order.
+
+    `outputs`, if given, receives each sample's raw output.
+    """
     subject, sessions = side
     found: list[tuple[list[int], NDArray[Any]]] = []
 
@@ -67,7 +97,7 @@ def answers(side: Side, serving: Serving) -> NDArray[Any]:
             found.append((ids, payload.copy()))
 
     total = subject.dataset.total
-    speed.answer_all(subject, sessions, serving, total, keep)
+    speed.answer_all(subject, sessions, serving, total, keep, outputs)
     first = found[0][1]
     ordered = np.empty((total, *first.shape[1:]), first.dtype)
     for ids, payload in found:
@@ -75,14 +105,19 @@ def answers(side: Side, serving: Serving) -> NDArray[Any]:
     return ordered
 
 
-def block(reference: Side, variant: Side, serving: Serving, seconds: float) -> Block:
-    """Returns one block, each turn of about so many seconds."""
+def confidence(outputs: NDArray[Any]) -> NDArray[Any]:
+    """Returns the probability that a classifier gives its answer, shape (n,), from its logits, shape (n, classes)."""
+    shifted = outputs - outputs.max(axis=1, keepdims=True)
+    return np.asarray(1 / np.exp(shifted).sum(axis=1))
+
+
+def block(reference: Side, variant: Side, rate: Measure) -> Block:
+    """Returns one block of four turns."""
     outside = random.random() < 0.5
     order = (0, 1, 1, 0) if outside else (1, 0, 0, 1)
     rates: tuple[list[float], list[float]] = ([], [])
     for side in order:
-        subject, sessions = (reference, variant)[side]
-        rates[side].append(speed.throughput(subject, sessions, serving, seconds))
+        rates[side].append(rate((reference, variant)[side]))
     return Block(tuple(rates[0]), tuple(rates[1]), outside)
 
 

@@ -1,7 +1,6 @@
 """Speed: samples a second, latency of a query, latency of random arrivals."""
 
 import random
-import statistics
 import threading
 import time
 from collections.abc import Sequence
@@ -32,11 +31,17 @@ def throughput(subject: Subject, sessions: list[Session], serving: Serving, seco
 
 
 def answer_all(
-    subject: Subject, sessions: list[Session], serving: Serving, count: int, keep: Complete = lambda ids, payload: None
+    subject: Subject,
+    sessions: list[Session],
+    serving: Serving,
+    count: int,
+    keep: Complete = lambda ids, payload: None,
+    outputs: NDArray[Any] | None = None,
 ) -> float:
     """Returns the seconds that `count` samples take from the one query that holds them to the last answer.
 
-    They are the evaluation set, again and again; `keep` is given each batch's numbers and payload.
+    They are the evaluation set, again and again; `keep` is given each batch's numbers and payload, `outputs` receives
+    raw outputs by the sample's index.
     """
     done = threading.Event()
 
@@ -46,7 +51,7 @@ def answer_all(
         if sut.completed >= count:
             done.set()
 
-    sut = _serving_system(subject, sessions, complete, serving)
+    sut = _serving_system(subject, sessions, complete, serving, outputs)
     total = subject.dataset.total
     started = time.perf_counter()
     sut.issue(list(range(count)), [number % total for number in range(count)])
@@ -93,9 +98,14 @@ def arrival_latency(
 
 @on_own_thread
 def query_latency(
-    subject: Subject, sessions: list[Session], batch: int, samples_per_query: int, seconds: float
+    subject: Subject,
+    sessions: list[Session],
+    batch: int,
+    samples_per_query: int,
+    seconds: float,
+    percentile: float = 0.5,
 ) -> float:
-    """Returns the median seconds of one query, answered on the thread that issues it."""
+    """Returns a percentile, as a share, of the seconds of one query, answered on the thread that issues it."""
     sut = system(subject, sessions, lambda ids, payload: subject.beat(len(ids)), batch, inline=True)
     taken: list[float] = []
     end = time.perf_counter() + seconds
@@ -106,7 +116,7 @@ def query_latency(
         sut.issue(query, list(query))
         taken.append(time.perf_counter() - started)
         raise_fault(sut)
-    return statistics.median(taken)
+    return float(np.quantile(taken, percentile))
 
 
 def system(
@@ -130,7 +140,13 @@ def system(
     )
 
 
-def _serving_system(subject: Subject, sessions: list[Session], complete: Complete, serving: Serving) -> SystemUnderTest:
+def _serving_system(
+    subject: Subject,
+    sessions: list[Session],
+    complete: Complete,
+    serving: Serving,
+    outputs: NDArray[Any] | None = None,
+) -> SystemUnderTest:
     """Returns the system under test of a probe that is served as a test is."""
     return SystemUnderTest(
         subject.workload,
@@ -140,6 +156,7 @@ def _serving_system(subject: Subject, sessions: list[Session], complete: Complet
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
         ahead=serving.ahead,
+        outputs=outputs,
         cores=shares(serving.pin, len(sessions)),
     )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from accuracy_scripts.paired import CERTIFIED, REGRESSION, UNKNOWN, Outcomes, by_class, certify, compare
+from accuracy_scripts.paired import CERTIFIED, REGRESSION, UNKNOWN, Outcomes, by_class, certify, compare, fifths
 
 TRUTH = np.arange(10) % 2
 
@@ -66,3 +66,10 @@ def test_the_class_that_lost_most_comes_first_with_a_wider_interval() -> None:
     assert found[0].outcomes.difference == pytest.approx(-0.1)
     alone = found[0].outcomes.interval()
     assert found[0].low < alone[0] and found[0].high > alone[1]
+
+
+def test_fifths_are_as_large_as_one_another_and_in_order() -> None:
+    confidence = np.random.default_rng(0).permutation(np.linspace(0.1, 1, 1000))
+    found = fifths(confidence)
+    assert [int(np.count_nonzero(found == fifth)) for fifth in range(5)] == [200] * 5
+    assert confidence[found == 0].max() < confidence[found == 1].min() <= confidence[found == 4].min()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from suite.probes import contest
-from suite.probes.contest import Block, answers, block, blocks, interval, ratio
+from suite.probes.contest import Block, Stream, answers, block, blocks, confidence, interval, measure, ratio
 from suite.variant import Serving
 from tests.suite.subjects import subject
 
@@ -60,15 +60,23 @@ def test_answers_are_those_of_the_model_in_index_order(data_root: Path) -> None:
     assert np.mean(found.reshape(-1) == ours.dataset.truth()) == pytest.approx(ours.workload.quality / 100, abs=1e-3)
 
 
-def test_a_block_has_two_turns_of_each_side(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confidence_is_the_probability_of_the_answer() -> None:
+    logits = np.log(np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]], np.float32)) + np.array([[100], [-100]], np.float32)
+    assert confidence(logits) == pytest.approx([0.7, 0.5], rel=1e-4)
+
+
+@pytest.mark.parametrize("stream", [None, Stream(2, 0.9)])
+def test_a_block_has_two_turns_of_each_side(
+    stream: Stream | None, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The variant takes four times as long a sample; which side begins is drawn."""
     quick, slow = (
         (one, one.load(SERVING))
-        for one in (subject("simulated", data_root, per_batch_us="0", per_sample_us=each) for each in ("50", "200"))
+        for one in (subject("simulated", data_root, per_batch_us="0", per_sample_us=each) for each in ("250", "1000"))
     )
     for drawn in (0.1, 0.9):
         monkeypatch.setattr(contest.random, "random", lambda drawn=drawn: drawn)
-        found = block(quick, slow, SERVING, 0.05)
+        found = block(quick, slow, measure(SERVING, 0.05, stream))
         assert found.reference_outside is (drawn < 0.5)
         assert len(found.reference) == len(found.variant) == 2
         assert 0.15 < ratio([found]) < 0.5

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from common.errors import RunFailed, TandemError
-from suite import machine_state, plugins, prepare, store
+from suite import machine_state, plugins, prepare, rules, store
 from suite.execute import execute
 from suite.law.eligible import emulates
-from suite.plan import Asked, Plan, resolve
+from suite.plan import PEAK, Asked, Plan, resolve
 from suite.probes.contest import Block, ratio
 from suite.progress import say
 from suite.variant import Serving
 from tools.study import shelf
 from tools.study.plan import REFERENCE, Cell, Study
+from tools.study.shelf import Answers
 
 # The default of a run's --stall-timeout.
 STALL_TIMEOUT_S = 60.0
@@ -63,7 +64,8 @@ def to_judge(study: Study, folder: Path) -> Iterator[Cell]:
         base = shelf.measured(folder, reference)
         if base and base["state"] == "measured":
             yield reference
-            yield from sorted(may, key=lambda cell: -may[cell])[: study.verdicts]
+            most = study.peaks if reference.scenario == "server" else study.verdicts
+            yield from sorted(may, key=lambda cell: -may[cell])[:most]
 
 
 def may_count(cell: Cell, record: dict[str, Any]) -> bool:
@@ -88,11 +90,11 @@ def _measure(study: Study, cell: Cell, places: Places) -> None:
     before, answers = machine_state.reading(), None
     try:
         found, about = _contest(study, cell, places)
-        answers = np.array(found.pop("answers"), np.int64)
+        answers = Answers(np.array(found.pop("answers"), np.int64), np.array(found.pop("confidence"), np.float32))
         record.update(about, **found, state="measured")
         workload = plugins.workload(cell.workload)
         truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
-        record["accuracy_percent"] = float(workload.score(answers, truth)[workload.metric])
+        record["accuracy_percent"] = float(workload.score(answers.labels, truth)[workload.metric])
     except TandemError as error:
         record.update(state="failed", reason=str(error))
         say(f"study: {cell.title} failed: {error}")
@@ -114,9 +116,18 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
         "most_blocks": study.most_blocks,
         "width": study.width,
         "target_percent": plugins.workload(cell.workload).target,
+        "stream": _stream(cell),
     }
     found = prepare.call("contest", job, STALL_TIMEOUT_S, "study")
     return found, {"variant": made.variant.record(), "serving": asdict(serving), "seconds": study.seconds}
+
+
+def _stream(cell: Cell) -> dict[str, Any] | None:
+    """Returns a stream's queries and the percentile of the round's rules, None for a scenario that is none."""
+    if not plugins.load("scenarios", "scenario", cell.scenario).INLINE:
+        return None
+    held = rules.load("quick").load_rules(cell.scenario, plugins.workload(cell.workload).dataset_name)
+    return {"samples_per_query": held.samples_per_query, "percentile": held.target_latency_percentile}
 
 
 def _serving(cell: Cell, places: Places) -> Serving:
@@ -133,7 +144,8 @@ def _serving(cell: Cell, places: Places) -> Serving:
 def _judge(cell: Cell, places: Places) -> None:
     """Keeps the verdict of a cell's full runs, or why there is none."""
     try:
-        outcome = execute(_plan(cell, "submission", places))
+        # In Server half a load that is held says nothing of what could be: the peak is sought.
+        outcome = execute(_plan(cell, PEAK if cell.scenario == "server" else "submission", places))
         result = outcome.runs[0].folder.parent.resolve().relative_to(places.folder.resolve())
         record = {
             "state": "judged",

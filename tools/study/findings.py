@@ -11,7 +11,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from accuracy_scripts.paired import CERTIFIED, Certificate, ClassOutcome, Outcomes, by_class, certify, compare
+from accuracy_scripts.paired import (
+    CERTIFIED,
+    Certificate,
+    Outcomes,
+    SliceOutcome,
+    by_class,
+    by_slice,
+    certify,
+    compare,
+    fifths,
+)
 from common.statistics import holm
 from suite import plugins
 from suite.law.eligible import emulates
@@ -39,7 +49,9 @@ class Row:
 
     `ratio` is its throughput over the reference's, `ends` its 95 % interval where there were blocks enough, and
     `smallest` the least change of it that such an interval would have shown. `figure` is that of the full run, where
-    there was one. `p_holm` holds for all rows of the study together.
+    there was one. `p_holm` holds for all rows of the study together. `before` is what the last step of a chain changed
+    of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's confidence, the least
+    first; `changes_with_batch` is the share of answers that smaller batches change.
     """
 
     cell: Cell
@@ -52,7 +64,10 @@ class Row:
     blocks: int = 0
     outcomes: Outcomes | None = None
     certificate: Certificate | None = None
-    worst: ClassOutcome | None = None
+    worst: SliceOutcome | None = None
+    before: Outcomes | None = None
+    unsure: tuple[SliceOutcome, ...] = ()
+    changes_with_batch: float = 0.0
     p_holm: float = 1.0
     arithmetic: dict[str, int] | None = None
     figure: float | None = None
@@ -105,8 +120,9 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any]) -> Row:
         return Row(cell, FAILED, reason=record["reason"] if record else "it was not measured")
     assert base is not None
     workload = plugins.workload(cell.workload)
-    ours, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, cell, record)
-    outcomes, turns = compare(ours, theirs, truth), blocks(record)
+    reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, cell, record).labels
+    ours, turns = reference.labels, blocks(record)
+    outcomes, before = compare(ours, theirs, truth), _before(cell, folder)
     judged = shelf.verdict(folder, cell)
     metric = judged["verdict"]["metric"] if judged and judged["state"] == "judged" else None
     return Row(
@@ -121,11 +137,21 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any]) -> Row:
         outcomes=outcomes,
         certificate=certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share),
         worst=by_class(ours, theirs, truth)[0],
+        before=None if before is None else compare(before, theirs, truth),
+        unsure=tuple(by_slice(ours, theirs, truth, fifths(reference.confidence))),
+        changes_with_batch=record["changes_with_batch"] / len(truth),
         arithmetic=record["arithmetic"],
         figure=metric["value"] if metric else None,
         unit=metric["unit"] if metric else "",
         evidence=judged["result"] if metric and judged else "",
     )
+
+
+def _before(cell: Cell, folder: Path) -> NDArray[Any] | None:
+    """Returns what the steps before the last one answered, None where there are none or they were not measured."""
+    begun = replace(cell, recipe=cell.recipe.rpartition("+")[0])
+    record = shelf.measured(folder, begun) if cell.recipe else None
+    return shelf.answers(folder, begun, record).labels if record and record["state"] == "measured" else None
 
 
 def _state(cell: Cell, record: dict[str, Any], judged: dict[str, Any] | None, target: float) -> str:
@@ -196,7 +222,9 @@ def treacherous(found: Sequence[Row]) -> list[tuple[str, list[Row], list[Row]]]:
     recipes = dict.fromkeys((row.cell.backend, row.cell.recipe) for row in found if row.state != FAILED)
     pairs = []
     for key in recipes:
-        own = [row for row in found if (row.cell.backend, row.cell.recipe) == key and row.state != FAILED]
+        # In which scenario answers were taken hardly matters: one for each workload.
+        once = {row.cell.workload: row for row in found if (row.cell.backend, row.cell.recipe) == key}
+        own = [row for row in once.values() if row.state != FAILED]
         safe, ruinous = ([row for row in own if (row.accuracy < row.target) is missed] for missed in (False, True))
         if safe and ruinous:
             pairs.append((key[1], safe, ruinous))

@@ -3,8 +3,9 @@
 import html
 from collections.abc import Iterable, Sequence
 
+from tools.study.details import details
 from tools.study.findings import COUNTS, WORTHLESS, Row
-from tools.study.report import HEAD, READING, answers, cells, groups, inverted, left_out, ranks
+from tools.study.report import HEAD, READING, answers, cells, groups, inverted, left_out
 
 
 def page(rows: Sequence[Row], about: Sequence[str], pictures: dict[str, str]) -> str:
@@ -16,9 +17,9 @@ def page(rows: Sequence[Row], about: Sequence[str], pictures: dict[str, str]) ->
             _drawing(pictures[title]),
             _html_table(HEAD, [cells(row) for row in own], own),
         ]
-        parts += ["<p>The rank by throughput alone beside the rank by throughput that counts:</p>"]
-        parts += [_html_table(("rank", "by throughput", "", "by throughput that counts", ""), ranks(own), ())]
         parts += [_list(inverted(own))]
+        for about_it, heads, lines in details(own):
+            parts += [f"<p>{_text(about_it)}</p>", _html_table(heads, lines, ())]
     left = [line.removeprefix("- ") for line in left_out(rows)]
     parts += ["<h2>How to read it</h2>", _list((*READING, *about, *left))]
     head = f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>Study</title>\n{STYLE}"

@@ -57,6 +57,19 @@ QUICK = (
     "cluster:4",
 )
 
+# What tells most in Server too, where a batch has to be small enough for the limit.
+SERVER = (
+    "fuse:level=off",
+    "quantize:int8",
+    "quantize:int8,range=reduced",
+    "quantize:int8,granularity=tensor",
+    "quantize:int8,granularity=tensor,range=reduced",
+    "quantize:int8,activations=int8,symmetry=symmetric",
+    "quantize:int8,scales=dynamic",
+    "prune:0.3",
+    "cluster:8",
+    "cluster:4",
+)
 TORCH = ("fuse:compile",)
 ALL = "all"
 
@@ -91,7 +104,8 @@ class Study:
     """The cells in order, and what each may take.
 
     A block is four turns of `seconds`; blocks go on until the 95 % interval of the ratio is within `width` of it, as a
-    share. `verdicts`: how many of each workload and backend, the fastest first, get full runs and a verdict.
+    share. `verdicts`: how many of each workload and backend, the fastest first, get full runs and a verdict; `peaks`:
+    how many of those in Server, where each is a search for the highest load.
     """
 
     cells: tuple[Cell, ...]
@@ -100,17 +114,20 @@ class Study:
     most_blocks: int = 8
     width: float = 0.03
     verdicts: int = 8
+    peaks: int = 3
 
 
 KEYS: dict[str, type] = {
     "workloads": list,
     "backends": list,
+    "scenarios": list,
     "recipes": list,
     "seconds": float,
     "least_blocks": int,
     "most_blocks": int,
     "width": float,
     "verdicts": int,
+    "peaks": int,
 }
 # The least and the greatest value of each number.
 RANGES = {
@@ -119,15 +136,22 @@ RANGES = {
     "most_blocks": (2, 1000),
     "width": (0.001, 1.0),
     "verdicts": (0, 1000),
+    "peaks": (0, 1000),
 }
 
 
 def default(workloads: Sequence[str], *, quick: bool) -> Study:
     """Returns the study of these workloads that needs no plan; raises UsageError for an unknown one."""
     if quick:
-        cells = cells_of(workloads, ("onnxruntime",), QUICK)
+        cells = cells_of(workloads, ("onnxruntime",), ("offline",), QUICK)
         return Study(cells, seconds=0.35, most_blocks=8, verdicts=5)
-    return Study((*cells_of(workloads, ("onnxruntime",), RECIPES), *cells_of(workloads, ("torch",), TORCH)))
+    return Study(
+        (
+            *cells_of(workloads, ("onnxruntime",), ("offline",), RECIPES),
+            *cells_of(workloads, ("onnxruntime",), ("server",), SERVER),
+            *cells_of(workloads, ("torch",), ("offline",), TORCH),
+        )
+    )
 
 
 def read(path: Path) -> Study:
@@ -141,8 +165,13 @@ def read(path: Path) -> Study:
     for key, value in content.items():
         _check(path, key, value)
     chosen = {key: value for key, value in content.items() if key in RANGES}
-    workloads, backends = content.get("workloads", [ALL]), content.get("backends", ["onnxruntime"])
-    study = Study(cells_of(workloads, backends, content.get("recipes", RECIPES)), **chosen)
+    cells = cells_of(
+        content.get("workloads", [ALL]),
+        content.get("backends", ["onnxruntime"]),
+        content.get("scenarios", ["offline"]),
+        content.get("recipes", RECIPES),
+    )
+    study = Study(cells, **chosen)
     if study.least_blocks > study.most_blocks:
         raise UsageError(f"The plan {path} wants {study.least_blocks} blocks at least and {study.most_blocks} at most.")
     return study
@@ -165,18 +194,32 @@ def _check(path: Path, key: str, value: Any) -> None:
         raise UsageError(f"{key} in the plan {path} is {value}; it must be from {least:g} to {most:g}.")
 
 
-def cells_of(workloads: Sequence[str], backends: Sequence[str], given: Sequence[str]) -> tuple[Cell, ...]:
-    """Returns each recipe on each workload and backend, the reference first; raises UsageError on an unknown name."""
+def cells_of(
+    workloads: Sequence[str], backends: Sequence[str], scenarios: Sequence[str], given: Sequence[str]
+) -> tuple[Cell, ...]:
+    """Returns each recipe on each workload and backend in each scenario, the reference first.
+
+    Before a chain come the steps that it begins with, so that what each adds can be told. Raises UsageError on an
+    unknown name.
+    """
     known = plugins.names("reference_models")
     wanted = known if ALL in workloads else [_known("workload", one, known) for one in workloads]
     at = [_known("backend", one, plugins.names("suite.backends")) for one in backends]
-    steps = [recipes.canonical(recipes.parse(one)) for one in given]
+    how = [_known("scenario", one, plugins.names("scenarios")) for one in scenarios]
+    begun = [begin for one in given for begin in beginnings(recipes.canonical(recipes.parse(one)))]
     return tuple(
-        Cell(workload, backend, "offline", recipe)
+        Cell(workload, backend, scenario, recipe)
         for workload in wanted
         for backend in at
-        for recipe in dict.fromkeys((REFERENCE, *steps))
+        for scenario in how
+        for recipe in dict.fromkeys((REFERENCE, *begun))
     )
+
+
+def beginnings(recipe: str) -> list[str]:
+    """Returns the recipes that a recipe's steps make one after another, itself the last."""
+    steps = recipe.split("+")
+    return ["+".join(steps[:count]) for count in range(1, len(steps) + 1)]
 
 
 def _known(kind: str, name: str, known: Sequence[str]) -> str:

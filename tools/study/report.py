@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from accuracy_scripts.paired import CERTIFIED
 from suite import arithmetic
+from tools.study.details import details
 from tools.study.findings import (
     COUNTS,
     FAILED,
@@ -17,7 +18,6 @@ from tools.study.findings import (
     Row,
     inversions,
     pareto,
-    ranked,
     recommended,
     treacherous,
 )
@@ -26,8 +26,6 @@ from tools.study.plan import REFERENCE
 Group = tuple[str, list[Row]]
 
 HEAD = ("recipe", "throughput", "95 %", "top-1", "points", "p", "changed", "worst class", "counts?", "full run")
-# Of a table of ranks: as many lines are enough to see what they do.
-RANKS = 8
 MOST_INVERSIONS = 5
 
 
@@ -44,9 +42,9 @@ def markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
     parts = ["# Which optimization pays, and which ones lie", "", *(f"- {line}" for line in answers(rows)), ""]
     for title, own in groups(rows):
         parts += [f"## {title}", "", *_table(HEAD, [cells(row) for row in own]), ""]
-        parts += ["The rank by throughput alone beside the rank by throughput that counts:", ""]
-        parts += [*_table(("rank", "by throughput", "", "by throughput that counts", ""), ranks(own)), ""]
         parts += [*(f"- {line}" for line in inverted(own)), ""]
+        for about_it, head, lines in details(own):
+            parts += [about_it, "", *_table(head, lines), ""]
         parts += [f"On the front of accuracy against throughput: {', '.join(_named(row) for row in pareto(own))}.", ""]
         parts += [f"![accuracy against throughput]({picture(title)})", ""]
     parts += ["## How to read it", "", *(f"- {line}" for line in (*READING, *about)), *left_out(rows), ""]
@@ -55,13 +53,16 @@ def markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
 
 READING = (
     "throughput: the variant's over the reference's, the geometric mean of blocks in which the two take turns, loaded "
-    "side by side in one process; 95 %: Student's t on the logarithms of the blocks' ratios, of which one block has "
-    "none. The reference's own row is the reference against itself: the noise floor.",
+    "side by side in one process. Offline and in Server it is samples/s with all sessions busy, in the batches of "
+    "either; in the streams one over the percentile of a query's latency. 95 %: Student's t on the logarithms of the "
+    "blocks' ratios, of which one block has none. The reference's own row is the reference against itself: the noise "
+    "floor.",
     "points: top-1 against the reference on the same samples, with Newcombe's interval; p: McNemar's exact test, by "
     "Holm for all rows of the study together; changed: answers that are not the reference's; worst class: what the "
     "class that lost most lost.",
     "counts?: the verdict of full runs through LoadGen where there were some; else whether the target was met when it "
-    "was measured. Certified: the loss is within the margin that the target allows, with 95 % confidence.",
+    "was measured. In Server a full run is at the highest load that was found. Certified: the loss is within the "
+    "margin that the target allows, with 95 % confidence.",
     "pictures: green counts, red is worth nothing, grey had no full runs; a triangle lies deeper than is drawn; the "
     "line joins what nothing else beats in both.",
 )
@@ -110,27 +111,6 @@ def _worth(row: Row) -> str:
     ran = f"; {arithmetic.shares(row.arithmetic)}" if row.arithmetic and row.cell.recipe else ""
     certificate = f", {row.certificate.outcome}" if row.certificate and row.state in (COUNTS, UNJUDGED) else ""
     return f"{said}{certificate if row.cell.recipe else ''}{ran}"
-
-
-def ranks(own: Sequence[Row]) -> list[list[str]]:
-    """Returns the lines of both rankings, beside each other."""
-    alone = ranked(own, lambda row: row.ratio)
-    honest = [row for row in ranked(own, lambda row: row.valid_ratio) if row.valid_ratio]
-    lines = []
-    for number in range(min(RANKS, len(alone))):
-        right = honest[number] if number < len(honest) else None
-        left = alone[number]
-        mark = " ✗" if not left.valid_ratio else ""
-        lines.append(
-            [
-                str(number + 1),
-                f"`{left.cell.title}`{mark}",
-                f"{left.ratio:.2f}",
-                f"`{right.cell.title}`" if right else "",
-                f"{right.ratio:.2f}" if right else "",
-            ]
-        )
-    return lines
 
 
 def inverted(own: Sequence[Row]) -> list[str]:

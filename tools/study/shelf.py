@@ -1,7 +1,8 @@
 """A study on disk: one file a finished cell, written whole or not at all, so that it goes on wherever it was ended.
 
 study.json         the machine and the sources that all of it is of
-cells/ID.json      what was measured of a cell, or why it could not be; ID.npy: its answers in index order
+cells/ID.json      what was measured of a cell, or why it could not be; ID.npz: its answers and its confidence in
+                   each, in index order
 verdicts/ID.json   the verdict of its full runs, which lie in results/
 """
 
@@ -9,7 +10,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,15 @@ from common.files import sha256_bytes, write_atomically, write_json
 from suite import environment
 from tools.study.plan import Cell
 
-SCHEMA = 1
+SCHEMA = 2
 CELLS, VERDICTS, RESULTS = "cells", "verdicts", "results"
+
+
+class Answers(NamedTuple):
+    """What a variant answered to each sample, in index order, shape (n,), and how likely it held each answer."""
+
+    labels: NDArray[Any]
+    confidence: NDArray[Any]
 
 
 def claim(folder: Path) -> dict[str, Any]:
@@ -52,31 +60,31 @@ def measured(folder: Path, cell: Cell) -> dict[str, Any] | None:
     return _optional(folder / CELLS / f"{cell.id}.json")
 
 
-def keep_measured(folder: Path, cell: Cell, record: dict[str, Any], answers: NDArray[Any] | None = None) -> None:
+def keep_measured(folder: Path, cell: Cell, record: dict[str, Any], answers: Answers | None = None) -> None:
     """Keeps what was measured of a cell; its answers are written first."""
 
     def write() -> None:
         if answers is not None:
             content = io.BytesIO()
-            np.save(content, answers, allow_pickle=False)
+            np.savez(content, **answers._asdict())
             record["answers_sha256"] = sha256_bytes(content.getvalue())
-            write_atomically(folder / CELLS / f"{cell.id}.npy", content.getvalue())
+            write_atomically(folder / CELLS / f"{cell.id}.npz", content.getvalue())
         write_json(folder / CELLS / f"{cell.id}.json", {"schema": SCHEMA, **record})
 
     _kept(write, folder)
 
 
-def answers(folder: Path, cell: Cell, record: dict[str, Any]) -> NDArray[Any]:
-    """Returns a cell's answers in index order; raises UsageError where they are not those of its record."""
-    path = folder / CELLS / f"{cell.id}.npy"
+def answers(folder: Path, cell: Cell, record: dict[str, Any]) -> Answers:
+    """Returns a cell's answers; raises UsageError where they are not those of its record."""
+    path = folder / CELLS / f"{cell.id}.npz"
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"The answers {path} cannot be read ({error.strerror}). {_again(folder, cell)}") from None
     if sha256_bytes(content) != record.get("answers_sha256"):
         raise UsageError(f"The answers {path} are not those of their record. {_again(folder, cell)}")
-    found: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    return found
+    with np.load(io.BytesIO(content), allow_pickle=False) as found:
+        return Answers(found["labels"], found["confidence"])
 
 
 def verdict(folder: Path, cell: Cell) -> dict[str, Any] | None:

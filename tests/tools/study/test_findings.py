@@ -11,6 +11,7 @@ from common.errors import UsageError
 from suite import plugins
 from suite.places import cache_dir
 from tools.study import conduct, findings, page, picture, report, shelf, table
+from tools.study.chain import chains
 from tools.study.findings import COUNTS, EMULATED, FAILED, MISSES, REFUSED, UNJUDGED, Row
 from tools.study.plan import Cell, Study
 
@@ -51,9 +52,12 @@ class Made:
             "reason": None,
             "accuracy_percent": 100 - wrong / 100,
             "arithmetic": arithmetic,
+            "changes_with_batch": 20 if cell.recipe == "quantize:int8" else 0,
             "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}],
         }
-        shelf.keep_measured(self.folder, cell, record, answers)
+        # The first samples are the least sure.
+        confidence = np.linspace(0.3, 1, len(answers), dtype=np.float32)
+        shelf.keep_measured(self.folder, cell, record, shelf.Answers(answers, confidence))
         self.cells.append(cell)
 
     def fail(self, cell: Cell, reason: str) -> None:
@@ -150,6 +154,29 @@ def test_a_certified_throughput_is_the_lower_end_of_what_is_certified(made: Made
     assert row.ends and row.certified_ratio == row.ends[0] < row.ratio
 
 
+def test_what_changed_is_told_by_the_references_confidence(made: Made) -> None:
+    row = next(row for row in made.rows() if row.cell == of(MOBILENET, "quantize:int8"))
+    assert row.outcomes and row.outcomes.changed == 1050
+    assert [one.outcomes.changed for one in row.unsure] == [1050, 0, 0, 0, 0]
+    assert row.unsure[0].low < row.unsure[0].outcomes.difference == -1050 / 2000 < row.unsure[0].high
+    assert row.changes_with_batch == 0.002
+
+
+def test_a_chains_steps_are_each_held_against_what_was_before(made: Made) -> None:
+    made.add(of(MOBILENET, "prune:0.1+quantize:int8"), 2.2, 1655, INT8)
+    own = [row for row in made.rows() if row.cell.workload == "fashion-mobilenet"]
+    ((row, steps),) = chains(own)
+    assert row.cell.recipe == "prune:0.1+quantize:int8"
+    assert [one.step for one in steps] == ["prune:0.1", "quantize:int8"]
+    assert [one.ratio for one in steps] == pytest.approx([1.1, 2.0], rel=0.01)
+    assert [one.outcomes.difference for one in steps] == pytest.approx([-0.0005, -0.1])
+    (first, last), (low, high) = (one.ends or (0.0, 0.0) for one in steps)
+    # The quotient of two uncertain ratios is less certain than either.
+    assert low < steps[1].ratio < high and high / low > last / first
+    text = report.markdown(made.rows(), [])
+    assert "| `prune:0.1+quantize:int8` | `prune:0.1` | 1.1" in text and "|  | `quantize:int8` | 2.0" in text
+
+
 def test_the_p_values_hold_together(made: Made) -> None:
     rows = [row for row in made.rows() if row.outcomes and row.cell.recipe]
     assert all(row.p_holm >= row.outcomes.p_value for row in rows if row.outcomes)
@@ -167,8 +194,8 @@ def test_the_report_begins_with_what_to_use_and_what_lies(made: Made) -> None:
     )
     assert "(results/x/verdict.json)" in text and "Machine: one." in text
     assert "No full runs, for lack of time: `prune:0.1`" in text
-    widths = {line.count("|") for line in text.splitlines() if line.startswith("| `")}
-    assert widths == {len(report.HEAD) + 1}
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    assert len(tables) == 6 and all(len({line.count("|") for line in lines}) == 1 for lines in tables)
 
 
 def test_the_page_escapes_what_it_shows_and_needs_no_other_file(made: Made) -> None:
@@ -186,7 +213,7 @@ def test_the_table_has_a_line_for_each_cell(made: Made) -> None:
 
 
 def test_answers_that_are_not_those_of_their_record_are_refused(made: Made) -> None:
-    path = made.folder / shelf.CELLS / f"{RESNET.id}.npy"
+    path = made.folder / shelf.CELLS / f"{RESNET.id}.npz"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))

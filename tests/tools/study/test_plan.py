@@ -18,18 +18,31 @@ def plan(folder: Path, text: str) -> Path:
 
 
 def test_each_workload_has_its_reference_first() -> None:
-    cells = cells_of(["all"], ["onnxruntime"], ["prune:sparsity=0.5", "prune:0.5", ""])
+    cells = cells_of(["all"], ["onnxruntime"], ["offline"], ["prune:sparsity=0.5", "prune:0.5", ""])
     assert [(cell.workload, cell.recipe) for cell in cells] == [
         (workload, recipe) for workload in plugins.names("reference_models") for recipe in ("", "prune:0.5")
     ]
     assert cells[1].reference == cells[0]
 
 
+def test_a_chain_comes_behind_the_steps_that_it_begins_with() -> None:
+    cells = cells_of(["fashion-resnet"], ["onnxruntime"], ["server"], ["prune:0.1+cluster:8+quantize:int8"])
+    assert [(cell.scenario, cell.recipe) for cell in cells] == [
+        ("server", recipe) for recipe in ("", "prune:0.1", "prune:0.1+cluster:8", "prune:0.1+cluster:8+quantize:int8")
+    ]
+
+
 def test_the_recipes_of_its_own_are_many_and_all_are_written_as_they_are_kept() -> None:
     assert len(RECIPES) >= 25 and set(QUICK) <= set(RECIPES)
     for recipe in RECIPES:
         recipes.parse(recipe)
-    assert {cell.backend for cell in default(["all"], quick=False).cells} == {"onnxruntime", "torch"}
+    whole = default(["all"], quick=False).cells
+    assert {(cell.backend, cell.scenario) for cell in whole} == {
+        ("onnxruntime", "offline"),
+        ("onnxruntime", "server"),
+        ("torch", "offline"),
+    }
+    assert len(whole) == len(set(whole))
     assert {cell.backend for cell in default(["all"], quick=True).cells} == {"onnxruntime"}
 
 
