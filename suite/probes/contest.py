@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.statistics import mean_interval
+from common.statistics import two_stage_count, two_stage_interval
 from scenarios.base import Session
 from suite.probes import speed
 from suite.subject import Subject
 from suite.variant import Serving
 
-# The fewest of which a mean has an interval.
+# The fewest of which a mean has an interval, and the spread that decides how many more there are.
 LEAST_BLOCKS = 2
 
 Side = tuple[Subject, list[Session]]
@@ -51,11 +51,14 @@ def ratio(blocks: Sequence[Block]) -> float:
     return exp(fmean(one.log_ratio for one in blocks))
 
 
-def interval(blocks: Sequence[Block]) -> tuple[float, float] | None:
-    """Returns the 95 % interval of the ratio, Student's t on its logarithm; None of fewer than two blocks."""
-    if len(blocks) < LEAST_BLOCKS:
+def interval(blocks: Sequence[Block], first: int | None = None) -> tuple[float, float] | None:
+    """Returns the 95 % interval of the ratio, None where there are fewer blocks than it takes.
+
+    `first`: so many of them decided how many there are; None where that was decided beforehand.
+    """
+    if len(blocks) < max(first or 0, LEAST_BLOCKS):
         return None
-    low, high = mean_interval([one.log_ratio for one in blocks])
+    low, high = two_stage_interval([one.log_ratio for one in blocks], first or len(blocks))
     return exp(low), exp(high)
 
 
@@ -122,11 +125,12 @@ def block(reference: Side, variant: Side, rate: Measure) -> Block:
 
 
 def blocks(measure: Callable[[], Block], least: int, most: int, width: float) -> list[Block]:
-    """Returns blocks until the interval's ends are within `width` of the ratio, as a share, or there are `most`."""
-    found: list[Block] = []
-    while len(found) < most:
-        found.append(measure())
-        ends = interval(found)
-        if ends and len(found) >= least and ends[1] / ends[0] <= (1 + width) ** 2:
-            break
-    return found
+    """Returns as many blocks as make the interval's ends be within `width` of the ratio, as a share, or `most`.
+
+    The first `least` of them tell how many that are.
+    """
+    first = [measure() for _ in range(min(least, most))]
+    if len(first) < LEAST_BLOCKS:
+        return first
+    needed = two_stage_count([one.log_ratio for one in first], log(1 + width))
+    return [*first, *(measure() for _ in range(min(needed, most) - len(first)))]

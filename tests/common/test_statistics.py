@@ -20,6 +20,8 @@ from common.statistics import (
     median_interval,
     normal_quantile,
     paired_difference_interval,
+    two_stage_count,
+    two_stage_interval,
     wilson_interval,
 )
 
@@ -200,6 +202,18 @@ def test_the_interval_of_a_mean_is_students() -> None:
     assert mean_interval(values) == pytest.approx(expected)
     with pytest.raises(ValueError, match="no spread"):
         mean_interval([1.0])
+
+
+def test_the_interval_of_a_mean_in_two_stages_is_steins() -> None:
+    values = [0.11, 0.07, 0.16, 0.09, 0.13, 0.12]
+    half = scipy.stats.t.ppf(0.975, 3) * np.std(values[:4], ddof=1) / np.sqrt(6)
+    assert two_stage_interval(values, 4) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
+    assert two_stage_interval(values, 6) == pytest.approx(mean_interval(values))
+    needed = two_stage_count(values[:4], half)
+    assert needed == 6 and two_stage_count(values[:4], 1.0) == 4
+    for first in (1, 7):
+        with pytest.raises(ValueError, match="no spread"):
+            two_stage_interval(values, first)
 
 
 @pytest.mark.parametrize("blocks", [2, 4, 8])

@@ -38,12 +38,27 @@ def test_a_steady_drift_is_no_difference() -> None:
     [
         ([1.5] * 9, 3),
         ([1.5, 1.51, 1.5, 1.5], 3),
+        # A spread of 1.3 % makes 3 % on either side of four.
+        ([1.5, 1.52, 1.54, 1.5, 1.5], 4),
         ([1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0], 6),
     ],
 )
-def test_blocks_go_on_until_the_interval_is_narrow_or_there_are_enough(ratios: list[float], expected: int) -> None:
+def test_the_first_blocks_tell_how_many_it_takes(ratios: list[float], expected: int) -> None:
     left = iter(ratios)
     assert len(blocks(lambda: of(next(left)), 3, 6, 0.03)) == expected
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.03, 0.05, 0.1])
+def test_the_interval_covers_the_ratio_however_many_blocks_it_took(spread: float) -> None:
+    """Of 1,000 contests at least 930 and at most 970, at the study's own settings."""
+    draw = np.random.default_rng(3)
+
+    def covered() -> bool:
+        found = blocks(lambda: of(exp(draw.normal(0.3, spread))), 5, 8, 0.03)
+        low, high = interval(found, 5) or (0.0, 0.0)
+        return low <= exp(0.3) <= high
+
+    assert 930 <= sum(covered() for _ in range(1000)) <= 970
 
 
 def test_one_block_is_one() -> None:

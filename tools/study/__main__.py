@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
         shelf.forget_failures(folder, study.cells)
     conduct.carry_out(study, where)
     rows = findings.rows(study, folder, where.data_dir)
-    machine = shelf.claim(folder)["fingerprint"]
+    machine = shelf.machine(folder)
     _write(folder, rows, [f"Machine: {machine['cpu_model']}, {machine['cores']} cores, Linux {machine['kernel']}."])
     print((folder / "study.md").read_text(encoding="utf-8").partition("\n## ")[0].rstrip())
     print(f"\nreport: {folder / 'study.md'}, {folder / 'study.html'}, {folder / 'study.csv'}")

@@ -119,7 +119,8 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
         "stream": _stream(cell),
     }
     found = prepare.call("contest", job, STALL_TIMEOUT_S, "study")
-    return found, {"variant": made.variant.record(), "serving": asdict(serving), "seconds": study.seconds}
+    about = {"seconds": study.seconds, "first_blocks": study.least_blocks}
+    return found, {"variant": made.variant.record(), "serving": asdict(serving), **about}
 
 
 def _stream(cell: Cell) -> dict[str, Any] | None:

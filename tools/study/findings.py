@@ -3,10 +3,11 @@
 Everything here is read from the study's folder and computed anew; nothing is measured.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from numpy.typing import NDArray
@@ -23,9 +24,9 @@ from accuracy_scripts.paired import (
     fifths,
 )
 from common.statistics import holm
-from suite import plugins
+from suite import notes, plugins
 from suite.law.eligible import emulates
-from suite.probes.contest import interval, ratio
+from suite.probes.contest import Block, interval, ratio
 from tools.study import shelf
 from tools.study.conduct import blocks
 from tools.study.plan import REFERENCE, Cell, Study
@@ -39,6 +40,8 @@ COUNTS, REFUSED, MISSES, EMULATED, UNJUDGED, FAILED = (
     "meets its target, no full runs",
     "failed",
 )
+# Where the reference's own speed differs more from block to block, the machine was disturbed.
+DRIFT = 1.25
 # Those that a ranking of what counts has at zero.
 WORTHLESS = (REFUSED, MISSES, EMULATED)
 
@@ -47,8 +50,8 @@ WORTHLESS = (REFUSED, MISSES, EMULATED)
 class Row:
     """One variant beside its reference; what could not be measured has only `reason`.
 
-    `ratio` is its throughput over the reference's, `ends` its 95 % interval where there were blocks enough, and
-    `smallest` the least change of it that such an interval would have shown. `figure` is that of the full run, where
+    `ratio` is its throughput over the reference's, `ends` its 95 % interval where there were blocks enough. `notes` are
+    what the machine did meanwhile. `figure` is that of the full run, where
     there was one. `p_holm` holds for all rows of the study together. `before` is what the last step of a chain changed
     of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's confidence, the least
     first; `changes_with_batch` is the share of answers that smaller batches change.
@@ -73,6 +76,12 @@ class Row:
     figure: float | None = None
     unit: str = ""
     evidence: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def smallest_seen(self) -> float | None:
+        """The least change of throughput, as a share, that an interval like that of its ratio would have shown."""
+        return (self.ends[1] / self.ends[0]) ** 0.5 - 1 if self.ends else None
 
     @property
     def valid_ratio(self) -> float:
@@ -101,20 +110,21 @@ class Inversion:
 
 def rows(study: Study, folder: Path, data_dir: Callable[[str], str]) -> list[Row]:
     """Returns a row for each cell, in order; raises UsageError where a file is missing or altered."""
+    cores = float(shelf.machine(folder)["cores"])
     truths: dict[str, NDArray[Any]] = {}
     found = []
     for cell in study.cells:
         if cell.workload not in truths:
             workload = plugins.workload(cell.workload)
             truths[cell.workload] = workload.open_dataset(Path(data_dir(workload.dataset_name))).truth()
-        found.append(_row(cell, folder, truths[cell.workload]))
+        found.append(_row(cell, folder, truths[cell.workload], cores))
     compared = [row for row in found if row.outcomes is not None and row.cell.recipe != REFERENCE]
     together = holm([row.outcomes.p_value for row in compared if row.outcomes])
     by_cell = {row.cell: p for row, p in zip(compared, together, strict=True)}
     return [replace(row, p_holm=by_cell.get(row.cell, 1.0)) for row in found]
 
 
-def _row(cell: Cell, folder: Path, truth: NDArray[Any]) -> Row:
+def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
     record, base = shelf.measured(folder, cell), shelf.measured(folder, cell.reference)
     if record is None or record["state"] != "measured":
         return Row(cell, FAILED, reason=record["reason"] if record else "it was not measured")
@@ -132,7 +142,7 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any]) -> Row:
         accuracy=record["accuracy_percent"],
         target=workload.target,
         ratio=ratio(turns),
-        ends=interval(turns),
+        ends=interval(turns, record["first_blocks"]),
         blocks=len(turns),
         outcomes=outcomes,
         certificate=certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share),
@@ -144,7 +154,17 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any]) -> Row:
         figure=metric["value"] if metric else None,
         unit=metric["unit"] if metric else "",
         evidence=judged["result"] if metric and judged else "",
+        notes=tuple(_notes(record, turns, cores)),
     )
+
+
+def _notes(record: dict[str, Any], turns: Sequence[Block], cores: float) -> Iterator[str]:
+    """Yields what the machine did while a cell was measured, and by how much its speed drifted."""
+    yield from notes.during(record["machine_during"], cores, "its blocks")
+    speeds = [fmean(one.reference) for one in turns]
+    drift = max(speeds) / min(speeds)
+    if drift > DRIFT:
+        yield f"the reference itself was {drift:.2f} times as fast in one of its blocks as in another"
 
 
 def _before(cell: Cell, folder: Path) -> NDArray[Any] | None:

@@ -103,14 +103,15 @@ class Cell:
 class Study:
     """The cells in order, and what each may take.
 
-    A block is four turns of `seconds`; blocks go on until the 95 % interval of the ratio is within `width` of it, as a
-    share. `verdicts`: how many of each workload and backend, the fastest first, get full runs and a verdict; `peaks`:
-    how many of those in Server, where each is a search for the highest load.
+    A block is four turns of `seconds`. There are as many blocks as make the 95 % interval of the ratio be within
+    `width` of it, as a share, by the spread of the first `least_blocks`; `most_blocks` at most. `verdicts`: how many of
+    each workload and backend, the fastest first, get full runs and a verdict; `peaks`: how many of those in Server,
+    where each is a search for the highest load.
     """
 
     cells: tuple[Cell, ...]
     seconds: float = 1.0
-    least_blocks: int = 3
+    least_blocks: int = 5
     most_blocks: int = 8
     width: float = 0.03
     verdicts: int = 8
@@ -144,7 +145,7 @@ def default(workloads: Sequence[str], *, quick: bool) -> Study:
     """Returns the study of these workloads that needs no plan; raises UsageError for an unknown one."""
     if quick:
         cells = cells_of(workloads, ("onnxruntime",), ("offline",), QUICK)
-        return Study(cells, seconds=0.35, most_blocks=8, verdicts=5)
+        return Study(cells, seconds=0.35, verdicts=5)
     return Study(
         (
             *cells_of(workloads, ("onnxruntime",), ("offline",), RECIPES),

@@ -55,8 +55,8 @@ READING = (
     "throughput: the variant's over the reference's, the geometric mean of blocks in which the two take turns, loaded "
     "side by side in one process. Offline and in Server it is samples/s with all sessions busy, in the batches of "
     "either; in the streams one over the percentile of a query's latency. 95 %: Student's t on the logarithms of the "
-    "blocks' ratios, of which one block has none. The reference's own row is the reference against itself: the noise "
-    "floor.",
+    "blocks' ratios, by the spread of those that told how many there had to be (Stein); one block has none. The "
+    "reference's own row is the reference against itself: the noise floor.",
     "points: top-1 against the reference on the same samples, with Newcombe's interval; p: McNemar's exact test, by "
     "Holm for all rows of the study together; changed: answers that are not the reference's; worst class: what the "
     "class that lost most lost.",
@@ -140,11 +140,13 @@ def _points(row: Row) -> str:
 
 
 def left_out(rows: Sequence[Row]) -> list[str]:
-    """Returns what was not judged or not measured, and why, a line each."""
+    """Returns what was not judged, not measured, or disturbed, a line each."""
+    disturbed = [_place(row) for row in rows if row.notes]
     unjudged = [row for row in rows if row.state == UNJUDGED]
     return [
         *([f"- No full runs, for lack of time: {', '.join(_named(row) for row in unjudged)}."] if unjudged else []),
         *(f"- {_place(row)}: {row.reason}" for row in rows if row.state == FAILED),
+        *([f"- Disturbed while it was measured (`notes` in study.csv): {', '.join(disturbed)}."] if disturbed else []),
     ]
 
 

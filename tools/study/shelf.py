@@ -21,7 +21,7 @@ from suite import environment
 from tools.study.plan import Cell
 
 SCHEMA = 2
-CELLS, VERDICTS, RESULTS = "cells", "verdicts", "results"
+ABOUT, CELLS, VERDICTS, RESULTS = "study.json", "cells", "verdicts", "results"
 
 
 class Answers(NamedTuple):
@@ -38,7 +38,7 @@ def claim(folder: Path) -> dict[str, Any]:
         "fingerprint": environment.fingerprint("cpu"),
         "source_sha256": environment.source_digest(),
     }
-    path = folder / "study.json"
+    path = folder / ABOUT
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder} holds something else than a study. Give another folder with --out.")
@@ -53,6 +53,11 @@ def claim(folder: Path) -> dict[str, Any]:
             "compared with new ones. Give another folder with --out."
         )
     return theirs
+
+
+def machine(folder: Path) -> dict[str, Any]:
+    """Returns the fingerprint of the machine that a study is of."""
+    return dict(read(folder / ABOUT)["fingerprint"])
 
 
 def measured(folder: Path, cell: Cell) -> dict[str, Any] | None:

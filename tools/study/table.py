@@ -27,6 +27,7 @@ COLUMNS = (
     "ratio",
     "ratio_low_95",
     "ratio_high_95",
+    "smallest_change_seen",
     "blocks",
     "valid_ratio",
     "certified_ratio",
@@ -47,6 +48,7 @@ COLUMNS = (
     "throughput",
     "unit",
     "evidence",
+    "notes",
 )
 
 
@@ -68,6 +70,7 @@ def _values(row: Row) -> dict[str, Any]:
         "ratio": row.ratio,
         "ratio_low_95": row.ends[0] if row.ends else "",
         "ratio_high_95": row.ends[1] if row.ends else "",
+        "smallest_change_seen": "" if row.smallest_seen is None else row.smallest_seen,
         "blocks": row.blocks,
         "valid_ratio": row.valid_ratio,
         "certified_ratio": row.certified_ratio,
@@ -88,4 +91,5 @@ def _values(row: Row) -> dict[str, Any]:
         "throughput": row.figure or "",
         "unit": row.unit,
         "evidence": row.evidence,
+        "notes": "; ".join(row.notes),
     }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import UsageError
+from common.files import write_json
 from suite import plugins
 from suite.places import cache_dir
 from tools.study import conduct, findings, page, picture, report, shelf, table
@@ -31,6 +32,7 @@ class Made:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cells: list[Cell] = []
+        write_json(folder / shelf.ABOUT, {"schema": shelf.SCHEMA, "fingerprint": {"cores": 2}})
 
     def data_dir(self, dataset: str) -> str:
         import os
@@ -52,6 +54,8 @@ class Made:
             "reason": None,
             "accuracy_percent": 100 - wrong / 100,
             "arithmetic": arithmetic,
+            "first_blocks": 2,
+            "machine_during": {"other_work_cores": 1.5 if cell.recipe == "prune:0.1" else 0.0},
             "changes_with_batch": 20 if cell.recipe == "quantize:int8" else 0,
             "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}],
         }
@@ -175,6 +179,15 @@ def test_a_chains_steps_are_each_held_against_what_was_before(made: Made) -> Non
     assert low < steps[1].ratio < high and high / low > last / first
     text = report.markdown(made.rows(), [])
     assert "| `prune:0.1+quantize:int8` | `prune:0.1` | 1.1" in text and "|  | `quantize:int8` | 2.0" in text
+
+
+def test_what_disturbed_a_row_is_told(made: Made) -> None:
+    assert [row.cell.workload for row in made.rows() if row.notes] == ["fashion-resnet", "fashion-mobilenet"]
+    row = next(row for row in made.rows() if row.notes)
+    assert [note.partition(";")[0] for note in row.notes] == [
+        "other programs kept 1.5 of 2 cores busy during its blocks"
+    ]
+    assert "Disturbed while it was measured (`notes` in study.csv): `prune:0.1` on" in report.markdown(made.rows(), [])
 
 
 def test_the_p_values_hold_together(made: Made) -> None:
