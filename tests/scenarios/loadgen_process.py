@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,10 @@ class Ended:
 
 
 def run(folder: Path, scenario: str, *, cwd: Path | None = None, timeout_s: float = 60, **job: Any) -> Ended:
-    """Returns how one test ended. `job` may hold settings, sessions, batch, mode, total, width, fault."""
+    """Returns how one test ended. `job` may hold settings, sessions, batch, mode, total, width, fault.
+
+    With `first_rests_s` the first session takes so long for its first batch.
+    """
     words = json.dumps({"folder": str(folder), "scenario": scenario, **job})
     done = subprocess.run(
         [sys.executable, "-m", "tests.scenarios.loadgen_process", words],
@@ -84,10 +88,12 @@ class _Task:
 
 
 class _Session:
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self, width: int, rests_s: float = 0.0) -> None:
+        self._width, self._rests_s = width, rests_s
 
     def predict(self, samples: Any) -> Any:
+        rest, self._rests_s = self._rests_s, 0.0
+        time.sleep(rest)
         return payload(samples, self._width)
 
 
@@ -139,13 +145,15 @@ def main(job: Mapping[str, Any]) -> None:
     """Runs the test, says what was seen, and ends as a worker of the suite does."""
     from scenarios.harness import loadgen
     from scenarios.harness.sut import SystemUnderTest
+    from scenarios.harness.timeline import Timeline
 
     fault, width = job.get("fault", ""), job.get("width", 1)
     scenario, samples = job["scenario"], _Samples(job.get("total", TOTAL), fault)
+    rests_s = [job.get("first_rests_s", 0.0), *[0.0] * (job.get("sessions", 1) - 1)]
     sut: Any = SystemUnderTest(
         _Task(width),  # type: ignore[arg-type]
         samples,
-        [_Session(width) for _ in range(job.get("sessions", 1))],  # type: ignore[misc]
+        [_Session(width, rests) for rests in rests_s],  # type: ignore[misc]
         _complete(fault),
         max_batch=job.get("batch", 1024),
         inline=scenario.endswith("Stream"),
@@ -163,6 +171,7 @@ def main(job: Mapping[str, Any]) -> None:
     alive = sum(worker.is_alive() for worker in sut._workers)
     ended = sut.close(5)
     timeline = sut.timeline()
+    Timeline(**timeline).save(Path(job["folder"]) / "timeline.npz")
     seen = {
         "raised": raised,
         "faults": [item.detail for item in sut.faults],

@@ -83,8 +83,8 @@ def test_damaged_stages_are_refused(content: str, tmp_path: Path) -> None:
         stages.read(tmp_path)
 
 
-def test_a_run_end_to_end_shows_its_stages(tmp_path: Path) -> None:
-    words = ("--mode=performance", "--scenario=offline", "--backend=onnxruntime", *FIXED["offline"])
+def test_a_submission_end_to_end_counts_and_shows_its_stages(tmp_path: Path) -> None:
+    words = ("--mode=submission", "--scenario=offline", "--backend=onnxruntime", *FIXED["offline"])
     ended = start(*words, "--stages", "--end-to-end", f"--results-dir={tmp_path}").end(180)
     assert ended.code == 0, ended.stderr
     assert "end to end: decode and preprocessing inside the measured region" in ended.stdout

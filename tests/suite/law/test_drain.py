@@ -1,10 +1,14 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from scenarios.harness import logs
+from scenarios.harness.timeline import Timeline
 from suite.law.base import Pair
-from suite.law.drain import check, counted_of
+from suite.law.drain import check, counted, counted_of
 from tests.evidence_factory import Case, case
+from tests.scenarios.loadgen_process import run
 
 
 def late_tail(scenario: str, count: int, delay_ns: int) -> Case:
@@ -70,3 +74,11 @@ def test_two_percent_apart_is_where_the_lower_one_counts(scenario: str, factor: 
 def test_the_tail_of_an_offline_run_counts() -> None:
     found = counted_of(late_tail("offline", 1, 10**9).performance)
     assert found and found.timeline and found.value == found.timeline < found.loadgen / 2
+
+
+def test_stragglers_that_loadgen_does_not_count_lower_the_figure(tmp_path: Path) -> None:
+    """A batch is held for a second while the others are answered, the query that was issued last among them."""
+    ended = run(tmp_path, "Server", sessions=2, batch=1, first_rests_s=1.0)
+    assert ended.code == 0 and not ended.seen["faults"], ended.stderr
+    found = counted("server", logs.read(tmp_path), Timeline.load(tmp_path / "timeline.npz"))
+    assert found and found.timeline and found.value == found.timeline < 300 < 1000 < found.loadgen
