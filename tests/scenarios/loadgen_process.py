@@ -45,7 +45,7 @@ class Ended:
 def run(folder: Path, scenario: str, *, cwd: Path | None = None, timeout_s: float = 60, **job: Any) -> Ended:
     """Returns how one test ended. `job` may hold settings, sessions, batch, mode, total, width, fault.
 
-    With `first_rests_s` the first session takes so long for its first batch.
+    With `first_rests_s` the first session takes so long for its first batch, and the timeline is kept.
     """
     words = json.dumps({"folder": str(folder), "scenario": scenario, **job})
     done = subprocess.run(
@@ -171,7 +171,8 @@ def main(job: Mapping[str, Any]) -> None:
     alive = sum(worker.is_alive() for worker in sut._workers)
     ended = sut.close(5)
     timeline = sut.timeline()
-    Timeline(**timeline).save(Path(job["folder"]) / "timeline.npz")
+    if "first_rests_s" in job:
+        Timeline(**timeline).save(Path(job["folder"]) / "timeline.npz")
     seen = {
         "raised": raised,
         "faults": [item.detail for item in sut.faults],
