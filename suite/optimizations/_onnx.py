@@ -1,9 +1,13 @@
 """What the optimizations that make one ONNX model of another have in common."""
 
+import contextlib
+import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import UsageError
+from suite.backends._products import products
 from suite.plugins import BackendDescription
 
 if TYPE_CHECKING:
@@ -24,6 +28,24 @@ def check_backend(name: str, backend: BackendDescription) -> None:
         )
 
 
+@contextlib.contextmanager
+def rewritten(
+    name: str, source: Path, target: Path
+) -> Iterator["tuple[onnx.ModelProto, list[tuple[onnx.NodeProto, onnx.TensorProto]]]"]:
+    """Yields the model at `source` and its `weights`, to be changed in place; writes to `target` what became of it.
+
+    `name` is that of the optimization; raises UsageError where it finds no weights.
+    """
+    import onnx
+
+    model = onnx.load(source)
+    found = list(weights(model))
+    if not found:
+        raise UsageError(f"{name} finds no weights in float32 in this model. Leave it out, or put it first.")
+    yield model, found
+    onnx.save(model, target)
+
+
 def input_axis(node: "onnx.NodeProto") -> int:
     """Returns the axis of a node's weights along which it adds up: that of the input channels."""
     transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
@@ -38,3 +60,16 @@ def weights(model: "onnx.ModelProto") -> Iterator[tuple["onnx.NodeProto", "onnx.
         tensor = None if place is None else constants.pop(node.input[place], None)
         if tensor is not None:
             yield node, tensor
+
+
+def macs(path: Path) -> int:
+    """Returns the multiply-accumulates of a model's layers with weights, for one sample: a free axis counts once."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
+    shapes = {
+        one.name: [axis.dim_value or 1 for axis in one.type.tensor_type.shape.dim]
+        for one in (*graph.value_info, *graph.output)
+    }
+    into_one = products(path)
+    return sum(math.prod(shapes[node.output[0]]) * into_one[node.name] for node in graph.node if node.name in into_one)

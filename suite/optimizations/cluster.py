@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from suite.optimizations._onnx import FORMATS as FORMATS
-from suite.optimizations._onnx import check_backend, weights
+from suite.optimizations._onnx import check_backend, rewritten
 from suite.plugins import BackendDescription
 
 MAIN = "bits"
@@ -37,18 +37,14 @@ def make(
     source: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32] | None
 ) -> dict[str, Any]:
     """Writes the model with each layer's weights replaced by their codebook's, and returns how many values are left."""
-    import onnx
     from onnx import numpy_helper
 
-    model = onnx.load(source)
     left = []
-    for _, tensor in weights(model):
-        found = clustered(numpy_helper.to_array(tensor), 2 ** int(parameters[MAIN]))
-        tensor.CopyFrom(numpy_helper.from_array(found, tensor.name))
-        left.append(len(np.unique(found)))
-    if not left:
-        raise UsageError("cluster finds no weights in float32 in this model. Leave it out, or put it first.")
-    onnx.save(model, target)
+    with rewritten("cluster", source, target) as (_, layers):
+        for _, tensor in layers:
+            found = clustered(numpy_helper.to_array(tensor), 2 ** int(parameters[MAIN]))
+            tensor.CopyFrom(numpy_helper.from_array(found, tensor.name))
+            left.append(len(np.unique(found)))
     return {"clustered": {"layers": len(left), "most_values": max(left)}}
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from suite.optimizations._onnx import FORMATS as FORMATS
-from suite.optimizations._onnx import check_backend, input_axis, weights
+from suite.optimizations._onnx import check_backend, input_axis, rewritten
 from suite.plugins import BackendDescription
 
 MAIN = "sparsity"
@@ -47,22 +47,17 @@ def make(
     source: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32] | None
 ) -> dict[str, Any]:
     """Writes the model with zeros among its weights, and returns what share of them is zero."""
-    import onnx
     from onnx import numpy_helper
 
-    model = onnx.load(source)
-    found = list(weights(model))
-    if not found:
-        raise UsageError("prune finds no weights in float32 in this model. Leave it out, or put it first.")
-    values = [numpy_helper.to_array(tensor) for _, tensor in found]
-    pruned = (
-        _two_of_four(values, [input_axis(node) for node, _ in found])
-        if _value(parameters, "pattern") == "2:4"
-        else _smallest(values, parameters)
-    )
-    for (_, tensor), value in zip(found, pruned, strict=True):
-        tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-    onnx.save(model, target)
+    with rewritten("prune", source, target) as (_, found):
+        values = [numpy_helper.to_array(tensor) for _, tensor in found]
+        pruned = (
+            _two_of_four(values, [input_axis(node) for node, _ in found])
+            if _value(parameters, "pattern") == "2:4"
+            else _smallest(values, parameters)
+        )
+        for (_, tensor), value in zip(found, pruned, strict=True):
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     zeros, total = (
         sum(count) for count in zip(*((np.count_nonzero(one == 0), one.size) for one in pruned), strict=True)
     )
