@@ -13,16 +13,19 @@ FLOAT = ("Conv", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul")
 SCALED = ("QGemm", "QLinearConv", "QLinearMatMul")
 BEHIND_FIRST = 3
 UNSCALED = ("ConvInteger", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat")
+# Activations are not quantized here, and weights are packed: of how many bits only the file tells (its `bits`; `K` are
+# the products that it adds up).
+PACKED = ("MatMulNBits",)
 NAMES = {"float": "float32", "double": "float64"}
 INTEGERS = ("int8", "uint8", "int16", "uint16")
 
 
-def macs(events: Iterable[Mapping[str, Any]], products: Mapping[str, int]) -> dict[str, int]:
+def macs(events: Iterable[Mapping[str, Any]], products: Mapping[str, int], bits: Mapping[str, int]) -> dict[str, int]:
     """Returns multiply-accumulates by "type on provider", from the profile of one run.
 
-    `products` are those that are added up in one output, by the name that a node has in the model's file. onnxruntime
-    adds to the names of nodes that it changes, or gives new ones; of those the profile tells the weights' shape. Empty
-    where one node cannot be counted.
+    `products` are those that are added up in one output, and `bits` those of a packed weight, by the name that a node
+    has in the model's file. onnxruntime adds to the names of nodes that it changes, or gives new ones; of those the
+    profile tells the weights' shape. Empty where one node cannot be counted.
     """
     found: dict[str, int] = {}
     for event in events:
@@ -31,14 +34,15 @@ def macs(events: Iterable[Mapping[str, Any]], products: Mapping[str, int]) -> di
         if (
             event.get("cat") != "Node"
             or "output_type_shape" not in node
-            or operator not in (*FLOAT, *SCALED, *UNSCALED)
+            or operator not in (*FLOAT, *SCALED, *UNSCALED, *PACKED)
         ):
             continue
-        into_one = products.get(_original(str(event["name"]), products)) or _into_one(operator, node)
-        if not into_one:
+        original = _original(str(event["name"]), products)
+        into_one = products.get(original) or _into_one(operator, node)
+        if not into_one or (operator in PACKED and original not in bits):
             # Shares of the rest would claim too much.
             return {}
-        label = f"{_kind(operator, node['input_type_shape'])} on {node['provider']}"
+        label = f"{_kind(operator, node['input_type_shape'], bits.get(original))} on {node['provider']}"
         (output,) = node["output_type_shape"][0].values()
         found[label] = found.get(label, 0) + math.prod(output) * into_one
     return found
@@ -64,10 +68,12 @@ def _into_one(operator: str, node: Mapping[str, Any]) -> int:
     return int(shapes[0][-1]) if shapes and shapes[0] else 0
 
 
-def _kind(operator: str, inputs: list[Mapping[str, Any]]) -> str:
+def _kind(operator: str, inputs: list[Mapping[str, Any]], bits: int | None) -> str:
     types = [NAMES.get(name, name) for one in inputs for name in one]
     if operator in FLOAT:
         return types[0]
+    if operator in PACKED:
+        return f"{types[0]} x int{bits}"
     # DynamicQuantizeMatMul is given float32, and quantizes it by itself.
     first = types[0] if types[0] in INTEGERS else "uint8"
     others = [name for name in types[BEHIND_FIRST if operator in SCALED else 1 :] if name in INTEGERS]

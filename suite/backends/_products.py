@@ -1,9 +1,11 @@
-"""How many products go into one output of each node of an ONNX graph."""
+"""How many products go into one output of each node of an ONNX graph, and which factors only the file tells."""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from suite.arithmetic import PACKED
 
 if TYPE_CHECKING:
     import onnx
@@ -33,7 +35,20 @@ def products(path: Path) -> dict[str, int]:
         shape = None if place is None else shapes.get(node.input[place])
         if shape:
             found[node.name] = _into_one(node, shape)
-    return found
+    return found | _of_packed(graph, "K")
+
+
+def bits(path: Path) -> dict[str, int]:
+    """Returns by name, of each node with packed weights, the bits of one."""
+    import onnx
+
+    return _of_packed(onnx.load(path).graph, "bits")
+
+
+def _of_packed(graph: "onnx.GraphProto", attribute: str) -> dict[str, int]:
+    """Returns by name an attribute of each node with packed weights."""
+    packed = [node for node in graph.node if node.op_type in PACKED]
+    return {node.name: one.i for node in packed for one in node.attribute if one.name == attribute}
 
 
 def _weights(graph: "onnx.GraphProto") -> Mapping[str, tuple[int, ...]]:

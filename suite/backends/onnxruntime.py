@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.errors import UsageError
 from reference_models.base import Model, Workload
 from suite.arithmetic import macs
-from suite.backends._products import products
+from suite.backends._products import bits, products
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -73,7 +73,7 @@ def arithmetic(
         session = _open(model.path, device, chosen, without=["NchwcTransformer"])
         session.run(None, {session.get_inputs()[0].name: np.zeros((1, *workload.input_shape), np.float32)})
         events = json.loads(Path(session.end_profiling()).read_bytes())
-    return macs(events, products(model.path))
+    return macs(events, products(model.path), bits(model.path))
 
 
 class OnnxRuntimeSession:

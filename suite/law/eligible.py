@@ -12,8 +12,8 @@ NAME = "eligible"
 # Whatever a record says of itself: these answer without running a model.
 NEVER = frozenset({"null", "simulated"})
 
-# Of arithmetic that ran: that of the reference.
-UNQUANTIZED = ("float32 ", "float64 ")
+# Of arithmetic that ran: that of the reference. Float32 beside integer weights is another.
+UNQUANTIZED = frozenset({"float32", "float64"})
 
 
 def check(pair: Pair) -> Check:
@@ -40,4 +40,4 @@ def emulates(recipe: str, arithmetic: object) -> bool:
     """Tells whether a quantized variant is not known to have multiplied in anything but float32 (suite.arithmetic)."""
     quantized = any(step.startswith("quantize") for step in recipes.made_by(recipe))
     labels = [str(label) for label in arithmetic] if isinstance(arithmetic, Mapping) else []
-    return quantized and all(label.startswith(UNQUANTIZED) for label in labels)
+    return quantized and all(label.partition(" on ")[0] in UNQUANTIZED for label in labels)

@@ -1,4 +1,4 @@
-"""Quantizes with onnxruntime: INT8, activations by scales that are fixed or those of each batch; or all in float16."""
+"""Quantizes with onnxruntime: INT8, by fixed scales or those of each batch; INT8 or INT4 weights alone; or float16."""
 
 import tempfile
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
+from suite.optimizations import _weights_alone
 from suite.optimizations._onnx import FORMATS as FORMATS
 from suite.optimizations._onnx import check_backend
 from suite.plugins import BackendDescription
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 MAIN = "type"
 # The first value of each is what is taken where none is given.
 PARAMETERS = {
-    "type": ("int8", "float16"),
+    "type": ("int8", "int4", "float16"),
+    "what": ("all", "weights"),
     "scales": ("static", "dynamic"),
     "granularity": ("channel", "tensor"),
     "calibration": ("minmax", "percentile", "entropy"),
@@ -27,6 +29,7 @@ PARAMETERS = {
     "symmetry": ("asymmetric", "symmetric"),
     "range": ("full", "reduced"),
     "samples": ("256", "64", "1024"),
+    "group": ("32", "16", "64", "128"),
 }
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 FINAL = True
@@ -34,6 +37,9 @@ FINAL = True
 # What scales that come from each batch leave nothing to choose of; of granularity, as onnxruntime's integer convolution
 # has one scale a tensor.
 OF_STATIC = ("granularity", "calibration", "activations", "symmetry", "samples")
+# What there is to choose of where weights alone are quantized.
+OF_WEIGHTS = ("type", "what", "symmetry", "group")
+BITS = {"int8": 8, "int4": 4}
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 # The ranges of so many samples at a time are looked at: for a histogram every layer's outputs are kept meanwhile.
 CALIBRATION_BATCH = 32
@@ -49,6 +55,7 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
     others = [name for name in parameters if name != MAIN]
     if parameters[MAIN] == "float16" and others:
         raise UsageError(f"{others[0]} of quantize says nothing with float16, which has no scales. Leave it out.")
+    _check_weights(parameters)
     without_use = [name for name in OF_STATIC if name in parameters]
     if parameters.get("scales") == "dynamic" and without_use:
         raise UsageError(
@@ -58,7 +65,7 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
 
 def samples_wanted(parameters: Mapping[str, str]) -> int:
     """Returns how many training samples the ranges of activations are taken from."""
-    if parameters[MAIN] == "float16" or parameters.get("scales") == "dynamic":
+    if parameters[MAIN] == "float16" or parameters.get("scales") == "dynamic" or _of_weights_alone(parameters):
         return 0
     return int(_value(parameters, "samples"))
 
@@ -73,6 +80,14 @@ def make(
     if parameters[MAIN] == "float16":
         _float16(source, target)
         return {}
+    if _of_weights_alone(parameters):
+        return _weights_alone.make(
+            source,
+            target,
+            bits=BITS[parameters[MAIN]],
+            group=int(_value(parameters, "group")),
+            symmetric=_value(parameters, "symmetry") == "symmetric",
+        )
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -87,6 +102,28 @@ def make(
         else:
             _static(ready, target, parameters, samples)
     return {}
+
+
+def _of_weights_alone(parameters: Mapping[str, str]) -> bool:
+    return _value(parameters, "what") == "weights"
+
+
+def _check_weights(parameters: Mapping[str, str]) -> None:
+    """Raises UsageError where a parameter does not fit to what is quantized, weights alone or activations too."""
+    if not _of_weights_alone(parameters):
+        if parameters[MAIN] == "int4":
+            raise UsageError("onnxruntime multiplies no activations in INT4. Use quantize:int4,what=weights.")
+        if "group" in parameters:
+            raise UsageError(
+                "group of quantize belongs to what=weights, where each has a scale of its own. Leave it out."
+            )
+        return
+    without_use = [name for name in parameters if name not in OF_WEIGHTS]
+    if without_use:
+        raise UsageError(
+            f"{without_use[0]} of quantize says nothing with what=weights, which leaves activations in float32. "
+            "Leave it out."
+        )
 
 
 def _float16(source: Path, target: Path) -> None:

@@ -45,11 +45,16 @@ ZERO: dict[str, list[int]] = {"uint8": []}
             node("known_quant", "ConvInteger", [{"uint8": [1, 8, 4, 4]}, ZERO, ZERO], [1, 16, 4, 4]),
             ("uint8", 256 * 72),
         ),
+        # Integer weights beside float32: their packed bytes do not tell of how many bits they are.
+        (
+            node("known_token_3", "MatMulNBits", [{"float": [1, 72]}, {"uint8": [90]}], [1, 10]),
+            ("float32 x int4", 720),
+        ),
     ],
 )
 def test_a_node_counts_its_products_under_its_types(event: dict[str, Any], expected: tuple[str, int]) -> None:
     kind, count = expected
-    assert macs([event], {"known": 72, "kno": 5}) == {f"{kind} on CPU": count}
+    assert macs([event], {"known": 72, "kno": 5}, {"known": 4}) == {f"{kind} on CPU": count}
 
 
 def test_what_multiplies_no_weights_does_not_count() -> None:
@@ -58,14 +63,17 @@ def test_what_multiplies_no_weights_does_not_count() -> None:
         {"cat": "Session", "name": "known", "args": {}},
         {"cat": "Node", "name": "known_fence_before", "args": {"op_name": "Conv"}},
     ]
-    assert macs(others, {"known": 72}) == {}
+    assert macs(others, {"known": 72}, {}) == {}
 
 
 def test_nothing_is_said_where_one_node_cannot_be_counted() -> None:
     counted = node("known", "Conv", [{"float": [1, 8, 4, 4]}, {"float": [16, 8, 3, 3]}], [1, 16, 4, 4])
     # Its weights are packed, and its name is not the file's.
     packed = node("fused", "QLinearConv", [{"uint8": [1, 4, 4, 8]}, SCALE, ZERO, SCALE, ZERO], [1, 4, 4, 16])
-    assert macs([counted], {"known": 72}) and macs([counted, packed], {"known": 72}) == {}
+    assert macs([counted], {"known": 72}, {}) and macs([counted, packed], {"known": 72}, {}) == {}
+    # Of how many bits its weights are only the file says.
+    few_bits = node("known", "MatMulNBits", [{"float": [1, 72]}, {"uint8": [90]}], [1, 10])
+    assert macs([few_bits], {"known": 72}, {"known": 8}) and macs([few_bits], {"known": 72}, {}) == {}
 
 
 def test_shares_are_told_the_largest_first() -> None:

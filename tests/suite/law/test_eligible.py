@@ -54,6 +54,7 @@ def test_the_backends_own_name_is_enough() -> None:
         ({"uint8 x int8 on CPU": 1, "float32 on CPU": 99}, True),
         ({"float32 on CPU": 5}, False),
         ({"float32 on CPU": 1, "float16 on CUDA": 9}, True),
+        ({"float32 on CPU": 99, "float32 x int4 on CPU": 1}, True),
         # Nobody can tell.
         (None, False),
         ({}, False),
