@@ -5,7 +5,7 @@ steps, the packages that it uses, and the training samples that it looks at with
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,18 @@ def cached(step: Step, model: Model, workload: Workload, cache: Path) -> Model |
     return shelf.cached(cache, _key(step, model, workload))
 
 
-def make(step: Step, model: Model, workload: Workload, data: Path, cache: Path) -> None:
-    """Has a step make its model of another and keeps it.
+def make(
+    step: Step,
+    model: Model,
+    workload: Workload,
+    data: Path,
+    cache: Path,
+    beat: Callable[[int], None] = lambda samples: None,
+) -> None:
+    """Has a step make its model of another, train it where it asks for that, and keeps it.
 
-    `data` is the folder of the workload's dataset; raises UsageError where its training samples are wanted and missing.
+    `data` is the folder of the workload's dataset; `beat` is told of samples that training went through. Raises
+    UsageError where training samples are wanted and missing.
     """
     maker = recipes.maker(step.name)
     count = maker.samples_wanted(step.parameters)
@@ -40,7 +48,10 @@ def make(step: Step, model: Model, workload: Workload, data: Path, cache: Path) 
     card["chain"].append(said)
 
     def write(path: Path) -> Mapping[str, Any]:
-        return maker.make(model.path, path, step.parameters, calibration.samples if calibration else None)
+        facts = maker.make(model.path, path, step.parameters, calibration.samples if calibration else None)
+        if calibration and (trainer := recipes.trainer(step)):
+            facts |= trainer.train(model.path, path, step.parameters, calibration.samples, beat)
+        return facts
 
     shelf.publish(cache, _key(step, model, workload), card, write)
 

@@ -66,6 +66,28 @@ class Maker(Optimization, Protocol):
         ...
 
 
+class Trainer(Maker, Protocol):
+    """A maker that can also train what it has made, by the model that it was made of."""
+
+    def to_train(self, parameters: Mapping[str, str]) -> int:
+        """Returns how many samples training goes through, 0 where none is asked for."""
+        ...
+
+    def train(
+        self,
+        source: Path,
+        target: Path,
+        parameters: Mapping[str, str],
+        samples: NDArray[np.float32],
+        beat: Callable[[int], None],
+    ) -> dict[str, Any]:
+        """Trains the model at `target` by that at `source`, and returns facts for its card.
+
+        `beat` is told of so many more samples that it went through. In a child process alone.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Step:
     """An optimization and its parameters."""
@@ -162,6 +184,18 @@ def maker(name: str) -> Maker:
     """Returns an optimization that makes a model."""
     assert _makes(name)
     return cast(Maker, _optimization(name))
+
+
+def trainer(step: Step) -> Trainer | None:
+    """Returns the optimization of a step that asks for training, else None."""
+    found = cast(Trainer, _optimization(step.name))
+    return found if hasattr(found, "train") and found.to_train(step.parameters) else None
+
+
+def open_because(recipe: str) -> list[str]:
+    """Returns what of a recipe MLPerf's closed division forbids, each once: what `open_because` of its steps says."""
+    steps = [(getattr(_optimization(step.name), "open_because", None), step) for step in parse(recipe)]
+    return list(dict.fromkeys(one for tell, step in steps if tell for one in tell(step.parameters)))
 
 
 def _makes(name: str) -> bool:

@@ -74,11 +74,13 @@ def make(job: dict[str, Any], channel: Channel) -> Any:
     from suite import derived, recipes
 
     step = recipes.Step(**job["step"])
-    channel.phase(f"applying {step.name}", silent=True)
+    trainer = recipes.trainer(step)
+    expected = trainer.to_train(step.parameters) if trainer else 0
+    channel.phase(f"applying {step.name}{' and training' if trainer else ''}", expected, silent=True)
     given = job["model"]
     model = Model(given["format"], Path(given["path"]), given["sha256"], tuple(given["chain"]))
     with _kept_in(Path(job["cache_dir"])) as cache:
-        derived.make(step, model, plugins.workload(job["workload"]), Path(job["data_dir"]), cache)
+        derived.make(step, model, plugins.workload(job["workload"]), Path(job["data_dir"]), cache, channel.beat)
     return None
 
 

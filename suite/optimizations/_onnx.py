@@ -1,8 +1,8 @@
 """What the optimizations that make one ONNX model of another have in common."""
 
 import contextlib
-import math
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,14 +62,37 @@ def weights(model: "onnx.ModelProto") -> Iterator[tuple["onnx.NodeProto", "onnx.
             yield node, tensor
 
 
-def macs(path: Path) -> int:
-    """Returns the multiply-accumulates of a model's layers with weights, for one sample: a free axis counts once."""
+def integer(node: "onnx.NodeProto", name: str, otherwise: int) -> int:
+    """Returns a node's attribute that is a whole number, or what it is where it is not given."""
+    return next((int(one.i) for one in node.attribute if one.name == name), otherwise)
+
+
+def integers(node: "onnx.NodeProto", name: str) -> list[int]:
+    """Returns a node's attribute that is a list of whole numbers, none where it is not given."""
+    return next((list(one.ints) for one in node.attribute if one.name == name), [])
+
+
+def shapes(model: "onnx.ModelProto") -> dict[str, tuple[int | None, ...]]:
+    """Returns the shape of what goes into each node or comes out, None for an axis that is free, as the batch."""
     import onnx
 
-    graph = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
-    shapes = {
-        one.name: [axis.dim_value or 1 for axis in one.type.tensor_type.shape.dim]
-        for one in (*graph.value_info, *graph.output)
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        one.name: tuple(
+            axis.dim_value if axis.HasField("dim_value") else None for axis in one.type.tensor_type.shape.dim
+        )
+        for one in (*graph.input, *graph.value_info, *graph.output)
     }
-    into_one = products(path)
-    return sum(math.prod(shapes[node.output[0]]) * into_one[node.name] for node in graph.node if node.name in into_one)
+
+
+def macs(path: Path) -> int:
+    """Returns the multiply-accumulates of a model's layers with weights; along an axis that is free, those of one."""
+    import onnx
+
+    model = onnx.load(path)
+    sizes, into_one = shapes(model), products(path)
+    return sum(
+        into_one[node.name] * prod(size or 1 for size in sizes[node.output[0]])
+        for node in model.graph.node
+        if node.name in into_one
+    )

@@ -1,4 +1,4 @@
-"""Prunes weights by magnitude, in one go and without training: the smallest of each layer, or of all, become zero."""
+"""Prunes weights by magnitude, in one go: the smallest of each layer, or of all, become zero; tune trains the rest."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
+from suite.optimizations import _tuning
 from suite.optimizations._onnx import FORMATS as FORMATS
 from suite.optimizations._onnx import check_backend, input_axis, rewritten
+from suite.optimizations._tuning import PACKAGES as PACKAGES
+from suite.optimizations._tuning import open_because as open_because
+from suite.optimizations._tuning import samples_wanted as samples_wanted
+from suite.optimizations._tuning import to_train as to_train
+from suite.optimizations._tuning import train as train
 from suite.plugins import BackendDescription
 
 MAIN = "sparsity"
@@ -18,8 +24,8 @@ PARAMETERS = {
     "sparsity": tuple(f"0.{tenths}" for tenths in range(1, 10)),
     "scope": ("layer", "all"),
     "pattern": ("any", "2:4"),
+    **_tuning.PARAMETERS,
 }
-PACKAGES = ("onnx", "numpy")
 FINAL = False
 
 # Two of each four weights that follow one another among a filter's input channels stay, as sparse tensor cores want
@@ -36,11 +42,7 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
     extra = [name for name in (MAIN, "scope") if name in parameters]
     if patterned and extra:
         raise UsageError(f"prune:pattern=2:4 makes half of each group zero: leave out {extra[0]}.")
-
-
-def samples_wanted(parameters: Mapping[str, str]) -> int:
-    """Returns 0: weights are judged by themselves."""
-    return 0
+    _tuning.check("prune", parameters)
 
 
 def make(

@@ -167,6 +167,19 @@ def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> N
         ("prune", "onnxruntime", "prune needs a sparsity, as in prune:sparsity=0.5"),
         ("prune:1.0", "onnxruntime", "sparsity of prune cannot be '1.0'"),
         ("prune:0.5,pattern=2:4", "onnxruntime", "leave out sparsity"),
+        ("prune:0.5,samples=50000", "onnxruntime", "samples of prune says nothing without tune"),
+        ("prune-channels", "onnxruntime", "prune-channels needs a share of the channels, as in prune-channels:0.3."),
+        (
+            "prune-channels:0.3,tune=0,samples=10000",
+            "onnxruntime",
+            "samples of prune-channels says nothing without tune",
+        ),
+        (
+            "prune-channels:0.3,tune=4",
+            "onnxruntime",
+            "tune of prune-channels cannot be '4'. Allowed: 0, 1, 2, 3, 5, 10, 20",
+        ),
+        ("prune-channels:0.3", "torch", "prune-channels makes an ONNX model, and the backend torch loads safetensors"),
         ("quantize:int8,scales=dynamic,granularity=tensor", "onnxruntime", "granularity of quantize says nothing with"),
         (
             "quantize:int8+prune:0.5",
@@ -195,3 +208,16 @@ def test_every_optimization_says_what_it_takes() -> None:
         # Of another its key would not know the version.
         assert set(getattr(module, "PACKAGES", ())) <= set(environment.PACKAGES)
         assert callable(module.make if hasattr(module, "make") else module.apply)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "because"),
+    [
+        ("", []),
+        ("quantize:int8+fuse:level=all", []),
+        ("prune:0.5", ["it is pruned"]),
+        ("prune-channels:0.3+prune:0.1,tune=1+quantize:int8", ["it is pruned", "it is trained again"]),
+    ],
+)
+def test_a_recipe_says_what_the_closed_division_forbids(recipe: str, because: list[str]) -> None:
+    assert recipes.open_because(recipe) == because
