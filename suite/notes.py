@@ -1,10 +1,12 @@
 """What a verdict adds to its checks: what makes a figure worth less, and what to do about it. No note fails a run."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from statistics import median
 
 from common.errors import TandemError
 from scenarios.harness.logs import finite
+from suite import recipes
 from suite.evidence import Evidence, lookup
 from suite.law import complete
 from suite.law.base import Pair
@@ -38,9 +40,19 @@ def on_run(evidence: Evidence, profile: Rules, judged_by: str) -> list[str]:
         notes.append(f"the rules of profile '{profile.profile}' have changed since the {evidence.mode} run")
     if judged_by and evidence.get("source_sha256") != judged_by:
         notes.append(f"judged by other sources than those of the {evidence.mode} run")
+    notes += _division(evidence)
     if evidence.mode == "performance":
         notes += [*_before(evidence), *_during(evidence)]
     return notes
+
+
+def _division(evidence: Evidence) -> Iterator[str]:
+    """Yields what keeps a variant out of MLPerf's closed division, whatever else it is worth."""
+    because: list[str] = []
+    with contextlib.suppress(TandemError):
+        because = recipes.open_because(str(evidence.get("variant", "recipe") or ""))
+    if because:
+        yield f"MLPerf's closed division forbids it, as {' and '.join(because)}; its open division does not"
 
 
 def _before(evidence: Evidence) -> Iterator[str]:

@@ -1,11 +1,11 @@
-"""Notes on the machine: each says what was seen and what to do, none fails a run, and none trips over bad evidence."""
+"""Notes on the machine and the rules: each says what was seen, none fails a run, and none trips over bad evidence."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.evidence_factory import case, with_environment, with_record
+from tests.evidence_factory import case, with_environment, with_record, with_variant
 
 QUIET: dict[str, Any] = {
     "duration_s": 6.0,
@@ -60,3 +60,19 @@ def test_a_governor_that_follows_the_load_is_named() -> None:
 )
 def test_what_cannot_be_read_says_nothing(hostile: Any) -> None:
     assert notes(hostile, governor=hostile if not isinstance(hostile, str) else 3, cores=hostile) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("prune:0.5", ["MLPerf's closed division forbids it, as it is pruned; its open division does not"]),
+        ("fuse:level=all", []),
+        ("pruned:somehow", []),
+        (7, []),
+    ],
+)
+def test_what_the_closed_division_forbids_is_said(recipe: Any, said: list[str]) -> None:
+    honest = case("offline")
+    runs = {mode: with_variant(getattr(honest, mode), recipe=recipe) for mode in ("performance", "accuracy")}
+    told = replace(honest, **runs).verdict().notes
+    assert [note for note in told if "division" in note] == said
