@@ -20,6 +20,9 @@ from suite.plugins import BackendDescription
 from suite.variant import Requested, Variant
 
 PACKAGE, KIND = "suite.optimizations", "optimization"
+# The step whose model rounds as another arithmetic does, and multiplies in float32.
+EMULATION = "emulate"
+EMULATED = "its recipe emulates another arithmetic, so that it has an accuracy and no throughput of its own"
 
 
 class Optimization(Protocol):
@@ -121,6 +124,7 @@ def fold(
     `made` returns what a maker's step has made of a model.
     """
     steps = parse(recipe)
+    because = _not_eligible_because(recipe, backend)
     variant = Variant(
         workload=workload,
         recipe=canonical(steps),
@@ -128,9 +132,9 @@ def fold(
         model=model,
         options=runtime_options(backend, options or {}),
         requested=requested,
-        eligible=backend.eligible,
+        eligible=because is None,
         plugin_sha256=backend.plugin_sha256,
-        not_eligible_because=None if backend.eligible else f"the backend '{backend.name}' runs no real model",
+        not_eligible_because=because,
     )
     check(recipe, backend, options or {})
     for step in steps:
@@ -151,7 +155,7 @@ def check(recipe: str, backend: BackendDescription, options: Mapping[str, str]) 
             continue
         if final:
             raise UsageError(
-                f"{step.name} cannot follow {final.name}, whose model has no weights in float32: "
+                f"{step.name} cannot follow {final.name}, whose model has no weights in plain float32: "
                 f"put {final.name} last, and once."
             )
         final = step if maker(step.name).FINAL else None
@@ -160,6 +164,11 @@ def check(recipe: str, backend: BackendDescription, options: Mapping[str, str]) 
 def made_by(recipe: str) -> list[str]:
     """Returns the one text of each step of a recipe that makes a model."""
     return [canonical([step]) for step in parse(recipe) if _makes(step.name)]
+
+
+def emulated(recipe: str) -> bool:
+    """Tells whether a step of a recipe emulates another arithmetic."""
+    return any(step.name == EMULATION for step in parse(recipe))
 
 
 def formats(recipe: str, backend: BackendDescription) -> tuple[str, ...]:
@@ -196,6 +205,12 @@ def open_because(recipe: str) -> list[str]:
     """Returns what of a recipe MLPerf's closed division forbids, each once: what `open_because` of its steps says."""
     steps = [(getattr(_optimization(step.name), "open_because", None), step) for step in parse(recipe)]
     return list(dict.fromkeys(one for tell, step in steps if tell for one in tell(step.parameters)))
+
+
+def _not_eligible_because(recipe: str, backend: BackendDescription) -> str | None:
+    if not backend.eligible:
+        return f"the backend '{backend.name}' runs no real model"
+    return EMULATED if emulated(recipe) else None
 
 
 def _makes(name: str) -> bool:

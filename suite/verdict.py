@@ -187,14 +187,15 @@ def judge_single(evidence: Evidence, profile: Rules, facts: Facts, *, judged_by:
         submittable=profile.submittable,
         evidence={evidence.mode: evidence.manifest_sha256},
         judged_by=judged_by,
-        alone=_alone(evidence, pair),
+        alone=_alone(evidence),
     )
 
 
-def _alone(evidence: Evidence, pair: Pair) -> str:
+def _alone(evidence: Evidence) -> str:
     """Returns what one sound run alone is worth."""
-    if not eligible.check(pair).passed:
-        because = evidence.get("variant", "not_eligible_because") or "its backend runs no model"
+    never = list(eligible.faults_of(evidence))
+    if never:
+        because = evidence.get("variant", "not_eligible_because") or never[0]
         return f"can never count: {str(because).rstrip('.')}"
     if evidence.mode == "accuracy":
         return "complete; no throughput counts without a performance run (--mode submission)"

@@ -184,15 +184,31 @@ def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> N
         (
             "quantize:int8+prune:0.5",
             "onnxruntime",
-            "prune cannot follow quantize, whose model has no weights in float32",
+            "prune cannot follow quantize, whose model has no weights in plain float32",
         ),
         ("quantize:int8+fuse:level=all+quantize:int8", "onnxruntime", "put quantize last, and once"),
+        ("emulate:bf16+quantize:int8", "onnxruntime", "quantize cannot follow emulate"),
+        ("quantize:int8+emulate:bf16", "onnxruntime", "emulate cannot follow quantize"),
+        ("emulate:what=weights", "onnxruntime", "emulate needs a format, as in emulate:fp8-e4m3. Allowed: bf16,"),
+        ("emulate:fp8-e4m3,scale=power-of-two", "onnxruntime", "scale of emulate says nothing with fp8-e4m3"),
+        ("emulate:int8,what=activations,granularity=tensor", "onnxruntime", "is that of weights"),
+        ("emulate:fp8-e4m3", "torch", "the backend torch loads safetensors. Use --backend onnxruntime."),
     ],
 )
 def test_what_a_maker_cannot_do_is_refused_before_it_begins(recipe: str, backend: str, sentence: str) -> None:
     with pytest.raises(UsageError) as caught:
         fold(recipe, backend)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("recipe", ["emulate:int8", "prune:0.5+emulate:int8+fuse:level=off"])
+def test_a_variant_that_emulates_is_never_eligible(recipe: str) -> None:
+    variant = fold(recipe, "onnxruntime")
+    assert variant.recipe == recipe and not variant.eligible
+    assert variant.not_eligible_because == recipes.EMULATED
+    assert "no throughput of its own" in recipes.EMULATED
+    # As it is without the step.
+    assert fold("prune:0.5+fuse:level=off", "onnxruntime").eligible
 
 
 def test_a_recipe_begins_in_a_format_that_its_makers_take() -> None:

@@ -179,9 +179,9 @@ def _state(cell: Cell, record: dict[str, Any], judged: dict[str, Any] | None, ta
         return COUNTS if judged["verdict"]["counts"] else REFUSED
     if judged:
         return REFUSED
-    if record["accuracy_percent"] < target:
-        return MISSES
-    return EMULATED if emulates(cell.recipe, record["arithmetic"]) else UNJUDGED
+    if emulates(cell.recipe, record["arithmetic"]):
+        return EMULATED
+    return MISSES if record["accuracy_percent"] < target else UNJUDGED
 
 
 def _reason(judged: dict[str, Any] | None) -> str:

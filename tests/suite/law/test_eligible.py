@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from suite import recipes
 from suite.evidence import Evidence
+from suite.verdict import judge_single
 from tests.evidence_factory import VARIANT, assert_refused, case, with_preparation, with_record, with_variant
 
 
@@ -72,3 +74,34 @@ def test_a_quantized_model_that_multiplied_in_float32_alone_is_emulated(found: o
         assert made.verdict().counts
     else:
         assert "nothing shows that it multiplied in anything but float32" in assert_refused(made, "eligible")
+
+
+def emulated(run: Evidence, **said: object) -> Evidence:
+    """Returns evidence of a variant whose recipe emulates, and what its record says of that."""
+    model = replace(VARIANT.model, chain=(*VARIANT.model.chain, "emulate:int8, by 256 training samples"))
+    made = with_variant(run, recipe="emulate:int8", model=model, **said)
+    return with_preparation(made, {"float32 on CPU": 5}, "arithmetic")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"eligible": False, "not_eligible_because": recipes.EMULATED},
+        # Whatever somebody makes of the record.
+        {"eligible": True, "not_eligible_because": None},
+        {"eligible": True, "not_eligible_because": "nothing"},
+    ],
+)
+def test_a_recipe_that_emulates_never_counts(said: dict[str, object]) -> None:
+    honest = case("offline")
+    runs = [emulated(run, **said) for run in (honest.performance, honest.accuracy)]
+    detail = assert_refused(replace(honest, performance=runs[0], accuracy=runs[1]), "eligible")
+    assert detail.count("no throughput of its own") == 2
+
+
+@pytest.mark.parametrize("mode", ["performance", "accuracy"])
+def test_one_run_that_emulates_is_told_so(mode: str) -> None:
+    honest = case("offline")
+    run = emulated(getattr(honest, mode), eligible=True, not_eligible_because=None)
+    closing = judge_single(run, honest.rules, honest.facts).closing
+    assert closing == f"can never count: {recipes.EMULATED}"

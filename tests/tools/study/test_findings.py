@@ -107,6 +107,17 @@ def test_each_row_says_what_its_throughput_is_worth(made: Made) -> None:
     assert found["fashion-resnet", "fuse:compile"] == FAILED
 
 
+def test_what_emulates_is_worth_no_throughput_whatever_its_accuracy(made: Made) -> None:
+    for reference, wrong in ((RESNET, 640), (MOBILENET, 9000)):
+        made.add(of(reference, "prune:0.1+emulate:int8"), 3.0, wrong, {"float32 on CPU": 9})
+    rows = {row.cell.workload: row for row in made.rows() if "emulate" in row.cell.recipe}
+    assert {(row.state, row.valid_ratio) for row in rows.values()} == {(EMULATED, 0.0)}
+    assert rows["fashion-mobilenet"].accuracy == 10.0
+    # The fastest, and in no full run.
+    chosen = conduct.to_judge(Study(tuple(made.cells), verdicts=9), made.folder)
+    assert not any("emulate" in cell.recipe for cell in chosen)
+
+
 def test_full_runs_that_do_not_count_are_worth_nothing_whatever_was_measured(made: Made) -> None:
     made.judge(of(RESNET, "quantize:int8"), False)
     row = next(row for row in made.rows() if row.cell == of(RESNET, "quantize:int8"))
