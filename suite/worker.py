@@ -240,6 +240,33 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     }
 
 
+def look(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns a variant's answers to the first samples in the order of a seed, and which arithmetic ran."""
+    from suite.probes import looks
+
+    channel.phase("loading the model", silent=True)
+    subject, serving = Subject.open(job["subject"], channel.beat), Serving(**job["serving"])
+    arithmetic = _arithmetic(subject, serving, channel)
+    side = subject, subject.load(serving)
+    channel.phase("answering samples")
+    found = looks.answers(side, serving, job["seed"], job["seconds"], job["reference"])
+    return {"answers": found.tolist(), "arithmetic": arithmetic, "version": subject.backend.version()}
+
+
+def turns(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns so many blocks in which a variant and the reference take turns, and nothing of what they answer."""
+    from suite.probes import contest as probing
+
+    channel.phase("loading the models", silent=True)
+    serving = Serving(**job["serving"])
+    subject = Subject.open(job["reference"], channel.beat)
+    subject.dataset.load(np.arange(subject.dataset.total))
+    other = replace(Subject.open(job["variant"], channel.beat), dataset=subject.dataset)
+    reference, variant = ((one, one.load(serving)) for one in (subject, other))
+    channel.phase("taking turns with the reference")
+    return [probing.block(reference, variant, serving, job["seconds"]).record() for _ in range(job["blocks"])]
+
+
 def _save_stages(stages: Stages, seen: Timeline, serving: Serving, folder: Path) -> None:
     found = breakdown(stages.record(seen), seen.throughput, serving.sessions, ahead=serving.ahead)
     if found:
@@ -360,6 +387,8 @@ TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
     "search": search,
     "test": test,
     "probe": probe,
+    "look": look,
+    "turns": turns,
     "contest": contest,
 }
 

@@ -1,61 +1,124 @@
 """Runs the study: every optimization's throughput and accuracy beside the reference's, and what of it counts.
 
     python -m tools.study --workloads all --quick --out study/
+    python -m tools.study --best --budget 20m --workload fashion-mobilenet --out best/
+    python -m tools.study --merge study/ --merge other-machines-study/ --out merged/
 
 Start it again with the same folder to go on where it ended: nothing that is finished is done again. At the end it
-writes study.md, study.html, study.csv and a picture a workload. Exit codes: 0 the study is finished, 2 the command was
-wrong or its files cannot be kept, 130 interrupted.
+writes study.md, study.html, study.csv and a picture a workload. With --best it seeks the fastest variant that counts
+within a budget of time, and writes best.md and best.json; with --merge it sets studies of several machines beside one
+another, and writes merged.md and merged.csv. Exit codes: 0 it is finished, 2 the command was wrong or its files cannot
+be kept, 3 (--best) the reference could not be measured, 130 interrupted.
 """
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from absl import flags
 
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import canonical_json, write_atomically
 from common.flags import new_flags, run
-from suite import interrupts, places
+from suite import interrupts, places, plugins
 from suite.environment import ROOMS, ROOT, refuse_within
 from suite.progress import say
-from tools.study import conduct, findings, page, picture, report, shelf, table
+from tools.study import (
+    best,
+    best_report,
+    clock,
+    conduct,
+    findings,
+    merge,
+    merge_report,
+    page,
+    picture,
+    report,
+    shelf,
+    table,
+)
 from tools.study.conduct import Places
-from tools.study.plan import ALL, Study, default, read
+from tools.study.plan import ALL, default, read
 
 FLAGS = new_flags()
 WORKLOADS = flags.DEFINE_list("workloads", [ALL], "what is studied", flag_values=FLAGS)
+flags.DEFINE_alias("workload", "workloads", flag_values=FLAGS)
 QUICK = flags.DEFINE_bool("quick", False, "a dozen recipes, short blocks, few full runs", flag_values=FLAGS)
 PLAN = flags.DEFINE_string("plan", "", "TOML file: workloads, backends, recipes, blocks, ...", flag_values=FLAGS)
-OUT = flags.DEFINE_string("out", "study", "folder of the study", flag_values=FLAGS)
+BEST = flags.DEFINE_bool("best", False, "seek the fastest that counts instead", flag_values=FLAGS)
+BUDGET = flags.DEFINE_string("budget", "20m", "time that --best may take: 90s, 20m, 1h", flag_values=FLAGS)
+MERGE = flags.DEFINE_multi_string("merge", [], "folder of a study to merge; once for each", flag_values=FLAGS)
+OUT = flags.DEFINE_string("out", "", "folder to write to (default: study, best or merged)", flag_values=FLAGS)
 RETRY = flags.DEFINE_bool("retry_failed", False, "try cells again that failed", flag_values=FLAGS)
 DATA = flags.DEFINE_string("data_dir", "", "the dataset (default: $TANDEM_DATA, else the cache's)", flag_values=FLAGS)
 CACHE = flags.DEFINE_string("cache_dir", "", "the cache (default: $TANDEM_CACHE or ~/.cache/tandem)", flag_values=FLAGS)
 
+ONLY_STUDY = ("workloads", "quick", "plan", "retry_failed")
+
 
 def main(arguments: list[str]) -> int:
-    """Carries the study out as far as it is not, and reports."""
+    """Carries out what is asked for as far as it is not, and reports."""
     interrupts.install()
-    study, folder = _study(), Path(OUT.value)
+    _check_flags()
+    name, carry_out = ("merged", _merge) if MERGE.value else ("best", _seek) if BEST.value else ("study", _study_all)
+    folder = Path(OUT.value or name)
     for room in ROOMS:
         refuse_within(str(ROOT / room), {"--out": str(folder)})
     cache = places.cache_dir(CACHE.value, os.environ)
-    where = Places(folder, cache, lambda dataset: str(places.data_dir(DATA.value, os.environ, cache, dataset)))
+    carry_out(Places(folder, cache, lambda dataset: str(places.data_dir(DATA.value, os.environ, cache, dataset))))
+    return 0
+
+
+def _check_flags() -> None:
+    if PLAN.value and (QUICK.value or FLAGS["workloads"].present):
+        raise UsageError("--plan says what is studied: leave out --quick and --workloads.")
+    if FLAGS["budget"].present and not BEST.value:
+        raise UsageError("--budget is for --best.")
+    others = [flag for flag in ("best", *ONLY_STUDY) if FLAGS[flag].present]
+    if MERGE.value and others:
+        raise UsageError(f"--merge measures nothing: leave out --{others[0].replace('_', '-')}.")
+
+
+def _study_all(where: Places) -> None:
+    study = read(Path(PLAN.value)) if PLAN.value else default(WORKLOADS.value, quick=QUICK.value)
+    folder = where.folder
     if RETRY.value:
         shelf.forget_failures(folder, study.cells)
     conduct.carry_out(study, where)
     rows = findings.rows(study, folder, where.data_dir)
-    machine = shelf.machine(folder)
-    _write(folder, rows, [f"Machine: {machine['cpu_model']}, {machine['cores']} cores, Linux {machine['kernel']}."])
+    _write(folder, rows, [_machine(folder)])
     print((folder / "study.md").read_text(encoding="utf-8").partition("\n## ")[0].rstrip())
     print(f"\nreport: {folder / 'study.md'}, {folder / 'study.html'}, {folder / 'study.csv'}")
-    return 0
 
 
-def _study() -> Study:
-    if PLAN.value and (QUICK.value or FLAGS["workloads"].present):
-        raise UsageError("--plan says what is studied: leave out --quick and --workloads.")
-    return read(Path(PLAN.value)) if PLAN.value else default(WORKLOADS.value, quick=QUICK.value)
+def _seek(where: Places) -> None:
+    budget_s = clock.seconds(BUDGET.value)
+    study = read(Path(PLAN.value)) if PLAN.value else best.default(WORKLOADS.value, quick=QUICK.value)
+    search, folder = best.search_of(study), where.folder
+    if RETRY.value:
+        shelf.forget_failures(folder, search.cells)
+    found, took = best.carry_out(search, where, budget_s)
+    target = plugins.workload(search.reference.workload).target
+    text = best_report.markdown(found, target, [best_report.time(took, budget_s), _machine(folder)])
+    record = best_report.record(found, target, {"took_s": took, "budget_s": budget_s})
+    _keep(folder, {"best.md": text.encode(), "best.json": canonical_json(record).encode()})
+    print(text)
+    print(f"report: {folder / 'best.md'}, {folder / 'best.json'}")
+
+
+def _merge(where: Places) -> None:
+    folder = where.folder
+    members = merge.read([Path(one) for one in MERGE.value], folder, where.data_dir)
+    text = merge_report.markdown(members)
+    _keep(folder, {"merged.md": text.encode(), "merged.csv": merge_report.csv_table(members).encode()})
+    print("\n## ".join(text.split("\n## ")[:2]))
+    print(f"report: {folder / 'merged.md'}, {folder / 'merged.csv'}")
+
+
+def _machine(folder: Path) -> str:
+    machine = shelf.machine(folder)
+    return f"Machine: {machine['cpu_model']}, {machine['cores']} cores, Linux {machine['kernel']}."
 
 
 def _write(folder: Path, rows: list[findings.Row], about: list[str]) -> None:
@@ -65,6 +128,10 @@ def _write(folder: Path, rows: list[findings.Row], about: list[str]) -> None:
     drawings = {title: drawn["svg"].decode() for title, drawn in pictures.items()}
     texts = {"csv": table.table(rows), "md": report.markdown(rows, about), "html": page.page(rows, about, drawings)}
     files |= {f"study.{suffix}": text.encode() for suffix, text in texts.items()}
+    _keep(folder, files)
+
+
+def _keep(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         for name, content in files.items():
             write_atomically(folder / name, content)

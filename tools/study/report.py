@@ -41,10 +41,10 @@ def markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
     """Returns the report as Markdown."""
     parts = ["# Which optimization pays, and which ones lie", "", *(f"- {line}" for line in answers(rows)), ""]
     for title, own in groups(rows):
-        parts += [f"## {title}", "", *_table(HEAD, [cells(row) for row in own]), ""]
+        parts += [f"## {title}", "", *markdown_table(HEAD, [cells(row) for row in own]), ""]
         parts += [*(f"- {line}" for line in inverted(own)), ""]
         for about_it, head, lines in details(own):
-            parts += [about_it, "", *_table(head, lines), ""]
+            parts += [about_it, "", *markdown_table(head, lines), ""]
         parts += [f"On the front of accuracy against throughput: {', '.join(_named(row) for row in pareto(own))}.", ""]
         parts += [f"![accuracy against throughput]({picture(title)})", ""]
     parts += ["## How to read it", "", *(f"- {line}" for line in (*READING, *about)), *left_out(rows), ""]
@@ -154,7 +154,8 @@ def _place(row: Row) -> str:
     return f"`{row.cell.title}` on {row.cell.workload}, {row.cell.backend}"
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """Returns a table's lines."""
     return [
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",

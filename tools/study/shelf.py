@@ -4,6 +4,7 @@ study.json         the machine and the sources that all of it is of
 cells/ID.json      what was measured of a cell, or why it could not be; ID.npz: its answers and its confidence in
                    each, in index order
 verdicts/ID.json   the verdict of its full runs, which lie in results/
+looks/, turns/     what the search for the fastest that counts has seen of a cell; clock.json: how long it took
 """
 
 import io
@@ -22,6 +23,7 @@ from tools.study.plan import Cell
 
 SCHEMA = 2
 ABOUT, CELLS, VERDICTS, RESULTS = "study.json", "cells", "verdicts", "results"
+LOOKS, TURNS = "looks", "turns"
 
 
 class Answers(NamedTuple):
@@ -62,7 +64,7 @@ def machine(folder: Path) -> dict[str, Any]:
 
 def measured(folder: Path, cell: Cell) -> dict[str, Any] | None:
     """Returns what is known of a cell, None where nothing is."""
-    return _optional(folder / CELLS / f"{cell.id}.json")
+    return recorded(folder, CELLS, cell.id)
 
 
 def keep_measured(folder: Path, cell: Cell, record: dict[str, Any], answers: Answers | None = None) -> None:
@@ -94,20 +96,32 @@ def answers(folder: Path, cell: Cell, record: dict[str, Any]) -> Answers:
 
 def verdict(folder: Path, cell: Cell) -> dict[str, Any] | None:
     """Returns what came of a cell's full runs, None where there were none."""
-    return _optional(folder / VERDICTS / f"{cell.id}.json")
+    return recorded(folder, VERDICTS, cell.id)
 
 
-def keep_verdict(folder: Path, cell: Cell, record: dict[str, Any]) -> None:
+def keep_verdict(folder: Path, cell: Cell, found: dict[str, Any]) -> None:
     """Keeps what came of a cell's full runs."""
-    _kept(lambda: write_json(folder / VERDICTS / f"{cell.id}.json", {"schema": SCHEMA, **record}), folder)
+    keep(folder, VERDICTS, cell.id, found)
+
+
+def recorded(folder: Path, kind: str, name: str) -> dict[str, Any] | None:
+    """Returns a record of a kind (LOOKS, ...), None where there is none."""
+    path = folder / kind / f"{name}.json"
+    return read(path) if path.exists() else None
+
+
+def keep(folder: Path, kind: str, name: str, found: dict[str, Any]) -> None:
+    """Keeps a record of a kind; "" is the folder itself."""
+    _kept(lambda: write_json(folder / kind / f"{name}.json", {"schema": SCHEMA, **found}), folder)
 
 
 def forget_failures(folder: Path, cells: tuple[Cell, ...]) -> None:
     """Forgets the cells that failed, so that they are tried again."""
     for cell in cells:
-        for kept, found in ((CELLS, measured(folder, cell)), (VERDICTS, verdict(folder, cell))):
-            if found and found["state"] == "failed":
-                (folder / kept / f"{cell.id}.json").unlink()
+        for kind in (CELLS, VERDICTS, LOOKS, TURNS):
+            for path in (folder / kind).glob(f"{cell.id}*.json"):
+                if read(path)["state"] == "failed":
+                    path.unlink()
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -121,10 +135,6 @@ def read(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path} is no file of a study ({error}). Delete it, and it is made again.") from None
     return dict(found)
-
-
-def _optional(path: Path) -> dict[str, Any] | None:
-    return read(path) if path.exists() else None
 
 
 def _again(folder: Path, cell: Cell) -> str:

@@ -1,6 +1,7 @@
 """`tools.study`: a real study, ended in its midst, goes on where it was; what cannot be is refused in a sentence."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ pytestmark = [pytest.mark.side_by_side, pytest.mark.timeout(400)]
 
 PLAN = """
 workloads = ["fashion-resnet"]
-recipes = ["prune:0.9", "fuse:compile", "fuse:level=basic"]
+recipes = ["prune:0.9", "fuse:compile", "fuse:level=off"]
 seconds = 0.1
 least_blocks = 2
 most_blocks = 2
+width = 1.0
 verdicts = 0
 """
 
@@ -51,7 +53,7 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
     assert cells[""]["accuracy_percent"] == pytest.approx(93.37)
     # Its speed decides nothing any more.
     assert cells["prune:0.9"]["accuracy_percent"] < 80 and len(cells["prune:0.9"]["blocks"]) == 1
-    assert len(cells["fuse:level=basic"]["blocks"]) == 2
+    assert len(cells["fuse:level=off"]["blocks"]) == 2
     assert cells["fuse:compile"]["state"] == "failed" and "no option compile" in cells["fuse:compile"]["reason"]
 
     verdicts = records(folder / "verdicts")
@@ -64,6 +66,49 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
 
     again = study(folder).end(60)
     assert again.code == 0 and again.stdout == ended.stdout and "cell" not in again.stderr
+    # A study takes long: what else there is to do with one is done with this one.
+    the_fastest_that_counts_is_sought(folder)
+    it_is_merged_with_another_machines(folder)
+
+
+def the_fastest_that_counts_is_sought(folder: Path) -> None:
+    """Ended in its midst, the search goes on; in the study's own folder the reference has its full runs already."""
+    command = study(folder, "--best", "--budget=3m")
+    command.await_line("look 2 of 4", 100)
+    command.process.send_signal(signal.SIGKILL)
+    assert not command.end(30).left_behind
+    kept = {path: path.read_bytes() for path in (folder / shelf.LOOKS).iterdir()}
+    ended = study(folder, "--best", "--budget=3m").end(170)
+    assert ended.code == 0, ended.stderr
+    assert len(kept) == 1 and all(path.read_bytes() == content for path, content in kept.items())
+    assert "look 1 of 4" not in ended.stderr and "look 4 of 4" in ended.stderr
+
+    record = json.loads((folder / "best.json").read_text())
+    found = {one["cell"]["recipe"]: one for one in record["candidates"]}
+    assert sum(found[""]["outcomes"][name] for name in ("both", "only_reference")) == 9337
+    # A few hundred samples say it.
+    assert found["prune:0.9"]["outcome"] == "misses its target, certain after 500 samples"
+    assert found["prune:0.9"]["throughput"] is None
+    assert found["fuse:compile"]["outcome"].startswith("failed: fuse:mode=compile does not apply")
+    assert found["fuse:level=off"]["throughput"]["blocks"] >= 2
+    assert f"`{record['winner'] or 'reference'}` through LoadGen: " in ended.stdout
+    assert (folder / "best.md").read_text() in ended.stdout
+
+    again = study(folder, "--best", "--budget=3m").end(60)
+    assert again.code == 0 and again.stdout == ended.stdout and "best: " not in again.stderr
+
+
+def it_is_merged_with_another_machines(folder: Path) -> None:
+    other, out = folder.with_name("other"), folder.with_name("merged")
+    shutil.copytree(folder, other)
+    about = json.loads((other / "study.json").read_text())
+    about["fingerprint"]["cpu_model"] = "Another processor"
+    (other / "study.json").write_text(json.dumps(about))
+    words = (f"--merge={folder}", f"--merge={other}", f"--out={out}", f"--cache-dir={cache()}")
+    ended = Command("tools.study", *words).end(60)
+    assert ended.code == 0, ended.stderr
+    assert "**B**: Another processor" in ended.stdout and "3 agree in all that was measured" in ended.stdout
+    assert sorted(path.name for path in out.iterdir()) == ["merged.csv", "merged.md"]
 
 
 def test_a_study_of_another_machine_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -91,6 +136,11 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     assert "holds something else than a study" in refused("--quick", f"--out={tmp_path / 'other'}")
     assert "Did you mean 'fashion-resnet'?" in refused("--workloads=fashion-resne", f"--out={tmp_path / 'study'}")
     assert "leave out --quick and --workloads" in refused("--plan=x", "--quick")
+    assert "Give --workload, one of: fashion-mobilenet" in refused("--best", f"--out={tmp_path / 'study'}")
+    assert "--budget is '5'; give a time" in refused("--best", "--budget=5", "--workload=fashion-resnet")
+    assert "--budget is for --best" in refused("--budget=5m")
+    assert "leave out --quick" in refused("--merge=x", "--merge=y", "--quick")
+    assert "x/study.json cannot be read" in refused("--merge=x", "--merge=y")
     nothing = (f"--data-dir={tmp_path / 'none'}", "--quick", f"--out={tmp_path / 'study'}")
     assert "python -m tools.fetch_data fashion-mnist" in refused(*nothing)
     assert not (tmp_path / "study").exists()

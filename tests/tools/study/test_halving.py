@@ -1,0 +1,92 @@
+"""Who goes on: decided on made-up figures."""
+
+from math import log
+
+import numpy as np
+import pytest
+
+from tools.study import halving
+from tools.study.halving import REFERENCE_PACE, Pace
+from tools.study.plan import Cell
+
+REFERENCE, FAST, CLOSE, SLOW, SAME = (
+    Cell("fashion-resnet", "onnxruntime", "offline", recipe)
+    for recipe in ("", "quantize:int8", "cluster:8", "fuse:level=off", "fuse:level=basic")
+)
+FASTER, NEARLY, SLOWER, EQUAL = (
+    Pace(1.2, 1.1, 1.3, 4),
+    Pace(1.15, 1.05, 1.25, 4),
+    Pace(0.5, 0.45, 0.55, 4),
+    Pace(1.0, 0.9, 1.1, 4),
+)
+KNOWN = {REFERENCE: REFERENCE_PACE, FAST: FASTER, CLOSE: NEARLY, SLOW: SLOWER, SAME: EQUAL}
+
+
+def test_the_spread_of_all_blocks_together_is_that_of_each() -> None:
+    """By hand: the variances are 0.02 and 0, so the pooled one of two degrees is 0.01; t is 4.303."""
+    found = halving.paces({FAST: [log(2) - 0.1, log(2) + 0.1], SLOW: [log(0.5), log(0.5)]})
+    assert found[FAST].ratio == pytest.approx(2) and found[SLOW].ratio == pytest.approx(0.5)
+    reach = 4.30265 * 0.1 / 2**0.5
+    assert log(found[FAST].high / 2) == pytest.approx(reach, rel=1e-4)
+    assert log(0.5 / found[SLOW].low) == pytest.approx(reach, rel=1e-4)
+    assert halving.paces({FAST: [0.1]})[FAST].high == float("inf")
+
+
+def test_the_intervals_hold_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(3)
+    cells = [Cell("fashion-resnet", "onnxruntime", "offline", f"prune:0.{number}") for number in range(1, 7)]
+    inside = 0
+    for _ in range(1000):
+        found = halving.paces({cell: generator.normal(0.2, 0.1, 2 + (cell is cells[0])).tolist() for cell in cells})
+        inside += found[cells[0]].low < np.exp(0.2) < found[cells[0]].high
+    assert 930 <= inside <= 970
+
+
+def test_only_what_is_certainly_slower_drops_out() -> None:
+    eligible = set(KNOWN)
+    assert halving.racing(KNOWN, eligible) == [FAST, CLOSE, SAME]
+    # What cannot win sets no bar: FAST is a near miss, and CLOSE begins at 1.05.
+    assert halving.racing({**KNOWN, SAME: Pace(1.04, 1.0, 1.08, 4)}, {CLOSE, SAME, REFERENCE}) == [FAST, CLOSE, SAME]
+    assert halving.racing({SAME: Pace(0.9, 0.8, 0.99, 4)}, {SAME}) == []
+
+
+def test_who_may_be_the_fastest_gets_as_many_blocks_again() -> None:
+    runners = {cell: pace for cell, pace in KNOWN.items() if cell.recipe}
+    assert halving.due(runners, set(runners), 0.03) == [(FAST, 4), (CLOSE, 4), (SAME, 4)]
+    assert halving.due({FAST: Pace(1.2, 0.9, 1.6, 64)}, {FAST}, 0.03) == [(FAST, halving.MOST_AT_ONCE)]
+    # One is left, and surely faster than the reference.
+    assert halving.due({FAST: FASTER, SLOW: SLOWER}, {FAST, SLOW}, 0.03) == []
+    # Known well enough, though neither is the fastest for certain.
+    assert halving.due({FAST: Pace(1.2, 1.19, 1.21, 8), CLOSE: Pace(1.19, 1.18, 1.2, 8)}, {FAST, CLOSE}, 0.03) == []
+    assert halving.due({FAST: FASTER}, set(), 0.03) == []
+
+
+def test_the_first_that_counts_does_not_end_the_search() -> None:
+    eligible = set(KNOWN)
+    order: list[Cell] = []
+    counts: dict[Cell, bool] = {}
+    while cell := halving.next_to_judge(KNOWN, eligible, counts):
+        order.append(cell)
+        counts[cell] = True
+    # SAME reaches up to where FAST begins; the reference does not, and SLOW is certainly slower than it.
+    assert order == [FAST, CLOSE, SAME]
+    assert halving.winner(KNOWN, counts) == FAST
+
+
+def test_where_the_fastest_is_refused_what_it_had_driven_out_comes_next() -> None:
+    known = {REFERENCE: REFERENCE_PACE, FAST: Pace(2.0, 1.9, 2.1, 4), CLOSE: NEARLY, SLOW: SLOWER}
+    assert halving.racing(known, set(known)) == [FAST]
+    assert halving.next_to_judge(known, set(known), {}) == FAST
+    counts = {FAST: False}
+    eligible = {REFERENCE, CLOSE, SLOW}
+    assert halving.next_to_judge(known, eligible, counts) == CLOSE
+    assert halving.winner(known, {**counts, CLOSE: True}) == CLOSE
+    # A slower one that passed early: CLOSE, with FAST not judged yet.
+    assert halving.next_to_judge(known, set(known), {CLOSE: True}) == FAST
+
+
+def test_the_reference_is_the_answer_where_nothing_is_surely_faster() -> None:
+    known = {REFERENCE: REFERENCE_PACE, SAME: EQUAL, SLOW: SLOWER}
+    assert halving.next_to_judge(known, set(known), {SAME: True}) == REFERENCE
+    assert halving.next_to_judge(known, set(known), {SAME: True, REFERENCE: True}) is None
+    assert halving.winner(known, {SAME: True, REFERENCE: True}) is None

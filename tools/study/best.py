@@ -1,0 +1,189 @@
+"""Seeks the fastest variant that counts within a budget of time: looks, turns in rounds, and full runs.
+
+First every candidate answers a few samples, then more, until it certainly misses its target or has answered all
+(suite.probes.looks). What does not miss it takes turns with the reference, in rounds (halving). Then full runs, from
+the fastest on. Each part has a share of the budget, and what one leaves is the next one's; the last full run begins
+only where the longest so far would still fit. Each step is a file of its own: started again, it goes on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from common.errors import RunFailed, TandemError, UsageError
+from suite import plugins, prepare, store
+from suite.progress import say
+from tools.study import candidates, halving, shelf
+from tools.study.candidates import SEED, Candidate, turns_name
+from tools.study.clock import Clock
+from tools.study.conduct import STALL_TIMEOUT_S, Places, _judge, _plan
+from tools.study.plan import QUICK, RECIPES, REFERENCE, Cell, Study, cells_of
+
+# Of a turn: rounds are many, and short ones show the hopeless early.
+SECONDS = 0.35
+# Until these parts are spent of what getting the reference ready leaves of the budget; the rest is for full runs.
+LOOKS_UNTIL, TURNS_UNTIL = 0.35, 0.6
+# The reference's part of the time for looks.
+REFERENCE_SHARE = 0.25
+
+READY = "ready"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched: the reference and the candidates, and how a turn is taken.
+
+    A turn takes `seconds`; the interval of a ratio is narrow enough within `width` of it, as a share.
+    """
+
+    cells: tuple[Cell, ...]
+    seconds: float
+    width: float
+
+    @property
+    def reference(self) -> Cell:
+        """What all are compared with."""
+        return self.cells[0]
+
+
+def default(workloads: Sequence[str], *, quick: bool) -> Study:
+    """Returns what is searched without a plan; raises UsageError for an unknown workload."""
+    return Study(cells_of(workloads, ("onnxruntime",), QUICK if quick else RECIPES), seconds=SECONDS)
+
+
+def search_of(study: Study) -> Search:
+    """Returns the search among a study's cells; raises UsageError where they are not all of one kind."""
+    kinds = {cell.reference for cell in study.cells}
+    if len(kinds) != 1:
+        raise UsageError(
+            f"--best seeks the fastest of one workload, and these are {len(kinds)} workloads, backends or scenarios. "
+            f"Give --workload, one of: {', '.join(plugins.names('reference_models'))}; or a --plan of one kind."
+        )
+    (reference,) = kinds
+    return Search((reference, *(cell for cell in study.cells if cell != reference)), study.seconds, study.width)
+
+
+def carry_out(search: Search, places: Places, budget_s: float) -> tuple[list[Candidate], dict[str, float]]:
+    """Returns the candidates after what the budget allows, the reference first, and the seconds that each part took.
+
+    Raises UsageError where data are missing or a file is damaged, RunFailed where the reference cannot be measured.
+    """
+    workload = plugins.workload(search.reference.workload)
+    truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
+    shelf.claim(places.folder)
+    clock = Clock(places.folder, budget_s)
+
+    def known() -> list[Candidate]:
+        return candidates.read(search.cells, places.folder, workload, truth)
+
+    _look_at_all(search, places, clock)
+    while _round(search, places, clock, known()):
+        pass
+    while cell := _next_to_judge(known(), clock):
+        say(f"best: full runs of {cell.title}, {_left(clock)}")
+        _judge(cell, places)
+        clock.done(shelf.VERDICTS, cell.id)
+    return known(), {kind: clock.spent(kind) for kind in (shelf.LOOKS, shelf.TURNS, shelf.VERDICTS)}
+
+
+def _look_at_all(search: Search, places: Places, clock: Clock) -> None:
+    for number, cell in enumerate(search.cells):
+        if shelf.recorded(places.folder, shelf.LOOKS, cell.id) is None:
+            if number and _left_of(clock, LOOKS_UNTIL) <= 0:
+                break
+            say(f"best: look {number + 1} of {len(search.cells)}: {cell.title}, {_left(clock)}")
+            # What the reference has not answered, nobody is asked.
+            share = REFERENCE_SHARE if not number else 1 / (len(search.cells) - number)
+            record = _kept_by(cell, partial(_look, search, cell, places, clock, share))
+            shelf.keep(places.folder, shelf.LOOKS, cell.id, record)
+            clock.done(shelf.LOOKS, cell.id)
+        if not number:
+            _base(search, places)
+
+
+def _base(search: Search, places: Places) -> dict[str, Any]:
+    """Returns what the look at the reference found; raises RunFailed where it failed."""
+    found = shelf.recorded(places.folder, shelf.LOOKS, search.reference.id)
+    assert found is not None
+    if found["state"] == "failed":
+        raise RunFailed(f"The reference could not be measured: {found['reason']} (--retry-failed tries it again)")
+    return found
+
+
+def _look(search: Search, cell: Cell, places: Places, clock: Clock, share: float) -> dict[str, Any]:
+    """Returns a cell's answers to as many samples as are needed and fit into a share of the time for all looks."""
+    made = prepare.make(_plan(cell, "accuracy", places))
+    if cell.recipe == REFERENCE:
+        serving, reference = asdict(prepare.ready(_plan(cell, "accuracy", places)).serving), None
+        clock.done(shelf.LOOKS, READY)
+    else:
+        base = _base(search, places)
+        serving, reference = base["serving"], base["answers"]
+    seconds = share * max(0.0, _left_of(clock, LOOKS_UNTIL))
+    job = {"subject": made.subject, "serving": serving, "seed": SEED, "seconds": seconds, "reference": reference}
+    found = prepare.call("look", job, STALL_TIMEOUT_S, "best")
+    return {**found, "serving": serving, "seed": SEED, "variant": made.variant.record()}
+
+
+def _round(search: Search, places: Places, clock: Clock, known: list[Candidate]) -> bool:
+    """Has those who may be the fastest take turns; tells whether another round may follow."""
+    ready = _due(search, known)
+    for cell, blocks, before in ready:
+        if _left_of(clock, TURNS_UNTIL) <= 0:
+            return False
+        say(f"best: {before + blocks} blocks of {cell.title}, {_left(clock)}")
+        record = _kept_by(cell, partial(_turns, search, cell, blocks, places))
+        shelf.keep(places.folder, shelf.TURNS, turns_name(cell, before), record)
+        clock.done(shelf.TURNS, turns_name(cell, before))
+    return bool(ready)
+
+
+def _due(search: Search, known: list[Candidate]) -> list[tuple[Cell, int, int]]:
+    """Returns who takes turns next: the cell, how many blocks, and how many it has."""
+    runners = [one for one in known if one.running and one.cell != search.reference]
+    untimed = [one.cell for one in runners if one.pace is None]
+    if untimed:
+        return [(cell, halving.FIRST_BLOCKS, 0) for cell in untimed]
+    paces = {one.cell: one.pace for one in runners if one.pace}
+    eligible = {one.cell for one in runners if one.eligible}
+    return [(cell, blocks, paces[cell].blocks) for cell, blocks in halving.due(paces, eligible, search.width)]
+
+
+def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str, Any]:
+    job = {
+        "reference": prepare.make(_plan(search.reference, "accuracy", places)).subject,
+        "variant": prepare.make(_plan(cell, "accuracy", places)).subject,
+        "serving": _base(search, places)["serving"],
+        "seconds": search.seconds,
+        "blocks": blocks,
+    }
+    return {"seconds": search.seconds, "blocks": prepare.call("turns", job, STALL_TIMEOUT_S, "best")}
+
+
+def _next_to_judge(known: list[Candidate], clock: Clock) -> Cell | None:
+    """Returns whose full runs are next, None where there is nobody, or no time."""
+    left = clock.left()
+    if left <= 0 or left < clock.longest(shelf.VERDICTS):
+        return None
+    return halving.next_to_judge(*candidates.figures(known))
+
+
+def _kept_by(cell: Cell, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns the record of what was measured of a cell, or of why it could not be."""
+    record: dict[str, Any] = {"cell": asdict(cell), "started_at": store.now(), "reason": None}
+    try:
+        return {**record, **measure(), "state": "measured"}
+    except TandemError as error:
+        say(f"best: {cell.title} failed: {error}")
+        return {**record, "state": "failed", "reason": str(error)}
+
+
+def _left_of(clock: Clock, share: float) -> float:
+    """Returns the seconds that are left until a share is spent."""
+    return clock.left() - (1 - share) * (clock.budget_s - clock.spent(f"{shelf.LOOKS}/{READY}"))
+
+
+def _left(clock: Clock) -> str:
+    return f"{max(0.0, clock.left()):.0f} s left"

@@ -1,0 +1,209 @@
+"""What the search for the fastest that counts found: the winner, what may be as fast, and how far everybody got."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from accuracy_scripts.paired import CERTIFIED
+from tools.study import halving
+from tools.study.candidates import BELOW, EMULATED, NEAR, OPEN, UNSEEN, Candidate, figures
+from tools.study.findings import _reason
+from tools.study.halving import Pace
+from tools.study.report import markdown_table
+
+HEAD = ("recipe", "got as far as", "samples", "top-1", "points (95 %)", "throughput (95 %)", "outcome")
+
+READING = (
+    "throughput: the variant's over the reference's, by blocks in which the two take turns, loaded side by side in one "
+    "process; 95 %: Student's t on the logarithms of the blocks' ratios, with the spread of all candidates' together.",
+    "points: top-1 against the reference on the same samples, with Newcombe's interval. Certified: the loss is within "
+    "the margin that the target allows, with 95 % confidence. A near miss is below its target on all samples, and not "
+    "certainly on others like them: it cannot count here, and its throughput is shown.",
+)
+
+
+class Findings:
+    """What the candidates say together."""
+
+    def __init__(self, found: Sequence[Candidate]) -> None:
+        self.found, self.reference = found, found[0]
+        self.known, self.eligible, counts = figures(found)
+        self._by_cell = {one.cell: one for one in found}
+        best = halving.winner(self.known, counts)
+        self.winner = self._by_cell[best] if best else None
+        ranked = [cell for cell in halving.racing(self.known, self.eligible) if cell in self.eligible]
+        self.leader = self.winner or (self._by_cell[ranked[0]] if ranked else self.reference)
+
+    def tied(self) -> list[Candidate]:
+        """Returns what may be faster than the answer, the fastest first."""
+        answer = self.winner or self.reference
+        assert answer.pace is not None
+        low = answer.pace.low
+        others = [one for one in self.found if one.eligible and one is not answer and one.pace and one.pace.high >= low]
+        return sorted(others, key=lambda one: -_pace(one).ratio)
+
+    def of(self, state: str) -> list[Candidate]:
+        """Returns the candidates in a state."""
+        return [one for one in self.found if one.state == state]
+
+    def outcome(self, one: Candidate) -> str:
+        """Returns what became of a candidate, and why it was dismissed where it was."""
+        if one.verdict is not None:
+            return ("counts" if one.counts else f"refused: {_reason(dict(one.verdict))}") + (
+                ": the fastest" if one is self.winner else ""
+            )
+        if one.state != OPEN:
+            return _dismissed(one)
+        if one.pace is None:
+            return "not timed, for lack of time"
+        if one is self.reference:
+            return "needed no full runs" if self.winner else "no full runs, for lack of time"
+        if one.pace.high < 1:
+            return "certainly slower than the reference"
+        if one.pace.high < _pace(self.leader).low:
+            return f"certainly slower than `{self.leader.cell.title}`"
+        return "no full runs, for lack of time"
+
+
+def _dismissed(one: Candidate) -> str:
+    if one.state == BELOW and one.outcomes:
+        return f"misses its target, certain after {one.outcomes.total:,} samples"
+    if one.state == EMULATED:
+        return "emulated: nothing shows that it multiplied in anything but float32"
+    return f"{one.state}: {one.reason}" if one.reason else one.state
+
+
+def _pace(one: Candidate) -> Pace:
+    assert one.pace is not None
+    return one.pace
+
+
+def markdown(found: Sequence[Candidate], target: float, about: Iterable[str]) -> str:
+    """Returns the report, as Markdown whose table is aligned; `target` in percent."""
+    findings, cell = Findings(found), found[0].cell
+    parts = [f"# The fastest that counts: {cell.workload} on {cell.backend}, {cell.scenario}", ""]
+    parts += [*(f"- {line}" for line in (*answer(findings, target), *left_out(findings))), ""]
+    lines = [_cells(findings, one) for one in sorted(found, key=_order)]
+    widths = [max(len(line[column]) for line in (HEAD, *lines)) for column in range(len(HEAD))]
+    aligned = [[text.ljust(width) for text, width in zip(line, widths, strict=True)] for line in (HEAD, *lines)]
+    parts += [*markdown_table(aligned[0], aligned[1:]), "", *(f"- {line}" for line in (*READING, *about)), ""]
+    return "\n".join(parts)
+
+
+def answer(findings: Findings, target: float) -> Iterable[str]:
+    """Yields the sentences that somebody in a hurry wants."""
+    best = findings.winner
+    if best is None:
+        yield "Nothing that was found to count is surely faster than the reference: use the reference."
+        yield _full_run(findings.reference)
+    else:
+        yield f"Use `{best.cell.title}`: {_times(_pace(best))}, {_accuracy(best)}; target {target:.2f} %."
+        yield _full_run(best)
+    tied = findings.tied()
+    if tied:
+        than = "it" if best else "the reference"
+        names = "; ".join(f"{_named(one)}, {findings.outcome(one)}" for one in tied)
+        yield f"Cannot be told to be slower than {than}: {names}."
+    for one in findings.of(NEAR):
+        assert one.outcomes is not None
+        below = target - 100 * one.outcomes.variant_share
+        yield f"Near miss: {_named(one)}, {below:.2f} points below the target, {_accuracy(one)}."
+
+
+def _full_run(one: Candidate) -> str:
+    if one.verdict is None:
+        return f"`{one.cell.title}` had no full runs: the time was over."
+    if one.verdict["state"] != "judged":
+        return f"Full runs of `{one.cell.title}` failed: {one.verdict['reason']}"
+    metric, said = one.verdict["verdict"]["metric"], one.verdict["verdict"]["closing"]
+    figure = f"{metric['value']:,.1f} {metric['unit']}" if metric else "no figure"
+    return f"Full runs of `{one.cell.title}` through LoadGen: {figure}, {said}. Evidence: {one.verdict['result']}"
+
+
+def left_out(findings: Findings) -> Iterable[str]:
+    """Yields what was not done, a line a kind."""
+    untimed = [one for one in findings.of(OPEN) if one.pace is None]
+    for what, ones in (("looked at", findings.of(UNSEEN)), ("timed", untimed)):
+        if ones:
+            yield f"Not {what}, for lack of time: {', '.join(f'`{one.cell.title}`' for one in ones)}."
+
+
+def _named(one: Candidate) -> str:
+    return f"`{one.cell.title}` ({_times(one.pace)})" if one.pace else f"`{one.cell.title}` (not timed)"
+
+
+def _times(pace: Pace) -> str:
+    return f"{pace.ratio:.2f} times the reference, 95 % {pace.low:.2f} to {pace.high:.2f} of {pace.blocks} blocks"
+
+
+def _accuracy(one: Candidate) -> str:
+    assert one.outcomes is not None and one.certificate is not None
+    sure = one.certificate.outcome
+    return (
+        f"{100 * one.outcomes.variant_share:.2f} % top-1 of {one.outcomes.total:,} samples ({_points(one)}), "
+        f"{sure if sure == CERTIFIED else f'not certified: {sure}'}"
+    )
+
+
+def _points(one: Candidate) -> str:
+    assert one.outcomes is not None
+    low, high = (100 * end for end in one.outcomes.interval())
+    return f"{100 * one.outcomes.difference:+.2f} points, {low:+.2f} to {high:+.2f}"
+
+
+def _order(one: Candidate) -> tuple[bool, bool, float]:
+    """Orders the table: what was timed, the fastest first; what was looked at; and the rest."""
+    return one.pace is None, one.outcomes is None, -(one.pace.ratio if one.pace else 0.0)
+
+
+def _cells(findings: Findings, one: Candidate) -> list[str]:
+    reference = one is findings.reference
+    return [
+        f"`{one.cell.title}`",
+        _reached(one),
+        f"{one.outcomes.total:,}" if one.outcomes else "",
+        f"{100 * one.outcomes.variant_share:.2f}" if one.outcomes else "",
+        "" if reference or not one.outcomes else _points(one).replace(" points,", " (") + ")",
+        f"{one.pace.ratio:.2f} ({one.pace.low:.2f} to {one.pace.high:.2f})" if one.pace and not reference else "",
+        findings.outcome(one),
+    ]
+
+
+def _reached(one: Candidate) -> str:
+    if one.verdict is not None:
+        return "full runs"
+    if one.pace is not None and one.pace.blocks:
+        return f"{one.pace.blocks} blocks"
+    return "a look" if one.outcomes else ""
+
+
+def time(took_s: Mapping[str, float], budget_s: float) -> str:
+    """Returns what became of the budget; `took_s` by looks, turns and verdicts."""
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took_s.items())
+    return f"Time: {sum(took_s.values()):.0f} of {budget_s:.0f} s: {parts}."
+
+
+def record(found: Sequence[Candidate], target: float, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the findings as JSON-like values."""
+    findings = Findings(found)
+    return {
+        "schema": 1,
+        **about,
+        "target_percent": target,
+        "winner": findings.winner.cell.recipe if findings.winner else None,
+        "reference_is_the_answer": findings.winner is None,
+        "candidates": [_record(findings, one) for one in found],
+    }
+
+
+def _record(findings: Findings, one: Candidate) -> dict[str, Any]:
+    return {
+        "cell": asdict(one.cell),
+        "state": one.state,
+        "outcome": findings.outcome(one),
+        "outcomes": asdict(one.outcomes) if one.outcomes else None,
+        "difference_95": list(one.outcomes.interval()) if one.outcomes else None,
+        "certificate": asdict(one.certificate) if one.certificate else None,
+        "throughput": asdict(one.pace) if one.pace else None,
+        "full_runs": dict(one.verdict) if one.verdict else None,
+    }

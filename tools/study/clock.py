@@ -1,0 +1,51 @@
+"""A budget of time, spent once: what finished steps took is kept, so that a search goes on where it was ended."""
+
+import re
+import time
+from pathlib import Path
+
+from common.errors import UsageError
+from tools.study import shelf
+
+NAME = "clock"
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600}
+LEAST_S = 10
+
+
+def seconds(text: str) -> float:
+    """Returns a time such as 90s, 20m or 1.5h in seconds; raises UsageError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip().lower(), re.ASCII)
+    given = float(found[1]) * UNITS_S[found[2]] if found else 0.0
+    if not LEAST_S <= given < float("inf"):
+        raise UsageError(f"--budget is '{text}'; give a time of {LEAST_S}s or more, such as 90s, 20m or 1h.")
+    return given
+
+
+class Clock:
+    """Counts the time of all steps, by name; what is between two steps belongs to the later one."""
+
+    def __init__(self, folder: Path, budget_s: float) -> None:
+        self._folder, self.budget_s = folder, budget_s
+        kept = shelf.recorded(folder, "", NAME)
+        self._took_s: dict[str, float] = dict(kept["took_s"]) if kept else {}
+        self._since = time.monotonic()
+
+    def left(self) -> float:
+        """Returns the seconds that are left of the budget, below 0 where it is spent."""
+        return self.budget_s - self.spent() - (time.monotonic() - self._since)
+
+    def done(self, kind: str, name: str) -> None:
+        """Notes that a step has ended."""
+        step, now = f"{kind}/{name}", time.monotonic()
+        self._took_s[step] = self._took_s.get(step, 0.0) + now - self._since
+        self._since = now
+        shelf.keep(self._folder, "", NAME, {"took_s": {name: round(took, 2) for name, took in self._took_s.items()}})
+
+    def spent(self, kind: str = "") -> float:
+        """Returns the seconds of all finished steps of a kind, or of all kinds."""
+        return sum(took for name, took in self._took_s.items() if name.startswith(kind))
+
+    def longest(self, kind: str) -> float:
+        """Returns the seconds of the longest step of a kind, 0 where there was none."""
+        return max((took for name, took in self._took_s.items() if name.startswith(kind)), default=0.0)
