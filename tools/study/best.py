@@ -2,8 +2,9 @@
 
 First every candidate answers a few samples, then more, until it certainly misses its target or has answered all
 (suite.probes.looks). What does not miss it takes turns with the reference, in rounds (halving). Then full runs, from
-the fastest on. Each part has a share of the budget, and what one leaves is the next one's; the last full run begins
-only where the longest so far would still fit. Each step is a file of its own: started again, it goes on.
+the fastest on. Each part has a share of the budget, and what one leaves is the next one's; what the full runs leave is
+for more rounds among those that cannot be told apart. Full runs begin only where the longest so far would still fit.
+Each step is a file of its own: started again, it goes on.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,10 +24,11 @@ from tools.study.plan import QUICK, RECIPES, REFERENCE, Cell, Study, cells_of
 
 # Of a turn: rounds are many, and short ones show the hopeless early.
 SECONDS = 0.35
-# Until these parts are spent of what getting the reference ready leaves of the budget; the rest is for full runs.
-LOOKS_UNTIL, TURNS_UNTIL = 0.35, 0.6
-# The reference's part of the time for looks.
-REFERENCE_SHARE = 0.25
+# Parts of what getting the reference ready leaves of the budget; the rest is for looks. What the reference has not
+# answered nobody is asked, so that it has a good part of the time for looks.
+TURNS_SHARE, RUNS_SHARE, REFERENCE_SHARE = 0.25, 0.4, 0.25
+# What full runs of a variant take, its search included, as long as nothing is known (seen on 2 cores: 22 to 38 s).
+RUNS_S = 40.0
 
 READY = "ready"
 
@@ -78,23 +80,28 @@ def carry_out(search: Search, places: Places, budget_s: float) -> tuple[list[Can
     def known() -> list[Candidate]:
         return candidates.read(search.cells, places.folder, workload, truth)
 
+    def judge() -> None:
+        while cell := _next_to_judge(known(), clock):
+            say(f"best: full runs of {cell.title}, {_said(clock)}")
+            _judge(cell, places)
+            clock.done(shelf.VERDICTS, cell.id)
+
     _look_at_all(search, places, clock)
-    while _round(search, places, clock, known()):
+    while _round(search, places, clock, known(), _kept_for_runs(clock)):
         pass
-    while cell := _next_to_judge(known(), clock):
-        say(f"best: full runs of {cell.title}, {_left(clock)}")
-        _judge(cell, places)
-        clock.done(shelf.VERDICTS, cell.id)
-    return known(), {kind: clock.spent(kind) for kind in (shelf.LOOKS, shelf.TURNS, shelf.VERDICTS)}
+    judge()
+    while _round(search, places, clock, known(), _longest(clock)):
+        judge()
+    parts = {"looks": shelf.LOOKS, "turns": shelf.TURNS, "full runs": shelf.VERDICTS}
+    return known(), {name: clock.spent(kind) for name, kind in parts.items()}
 
 
 def _look_at_all(search: Search, places: Places, clock: Clock) -> None:
     for number, cell in enumerate(search.cells):
         if shelf.recorded(places.folder, shelf.LOOKS, cell.id) is None:
-            if number and _left_of(clock, LOOKS_UNTIL) <= 0:
+            if number and _left_for_looks(clock) <= 0:
                 break
-            say(f"best: look {number + 1} of {len(search.cells)}: {cell.title}, {_left(clock)}")
-            # What the reference has not answered, nobody is asked.
+            say(f"best: look {number + 1} of {len(search.cells)}: {cell.title}, {_said(clock)}")
             share = REFERENCE_SHARE if not number else 1 / (len(search.cells) - number)
             record = _kept_by(cell, partial(_look, search, cell, places, clock, share))
             shelf.keep(places.folder, shelf.LOOKS, cell.id, record)
@@ -121,19 +128,19 @@ def _look(search: Search, cell: Cell, places: Places, clock: Clock, share: float
     else:
         base = _base(search, places)
         serving, reference = base["serving"], base["answers"]
-    seconds = share * max(0.0, _left_of(clock, LOOKS_UNTIL))
+    seconds = share * max(0.0, _left_for_looks(clock))
     job = {"subject": made.subject, "serving": serving, "seed": SEED, "seconds": seconds, "reference": reference}
     found = prepare.call("look", job, STALL_TIMEOUT_S, "best")
     return {**found, "serving": serving, "seed": SEED, "variant": made.variant.record()}
 
 
-def _round(search: Search, places: Places, clock: Clock, known: list[Candidate]) -> bool:
-    """Has those who may be the fastest take turns; tells whether another round may follow."""
+def _round(search: Search, places: Places, clock: Clock, known: list[Candidate], reserve_s: float) -> bool:
+    """Has those who may be the fastest take turns, until so much time is left; tells whether another may follow."""
     ready = _due(search, known)
     for cell, blocks, before in ready:
-        if _left_of(clock, TURNS_UNTIL) <= 0:
+        if clock.left() <= reserve_s:
             return False
-        say(f"best: {before + blocks} blocks of {cell.title}, {_left(clock)}")
+        say(f"best: {before + blocks} blocks of {cell.title}, {_said(clock)}")
         record = _kept_by(cell, partial(_turns, search, cell, blocks, places))
         shelf.keep(places.folder, shelf.TURNS, turns_name(cell, before), record)
         clock.done(shelf.TURNS, turns_name(cell, before))
@@ -164,8 +171,7 @@ def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str,
 
 def _next_to_judge(known: list[Candidate], clock: Clock) -> Cell | None:
     """Returns whose full runs are next, None where there is nobody, or no time."""
-    left = clock.left()
-    if left <= 0 or left < clock.longest(shelf.VERDICTS):
+    if clock.left() < _longest(clock):
         return None
     return halving.next_to_judge(*candidates.figures(known))
 
@@ -180,10 +186,23 @@ def _kept_by(cell: Cell, measure: Callable[[], dict[str, Any]]) -> dict[str, Any
         return {**record, "state": "failed", "reason": str(error)}
 
 
-def _left_of(clock: Clock, share: float) -> float:
-    """Returns the seconds that are left until a share is spent."""
-    return clock.left() - (1 - share) * (clock.budget_s - clock.spent(f"{shelf.LOOKS}/{READY}"))
+def _left_for_looks(clock: Clock) -> float:
+    """Returns the seconds that are left for looks."""
+    return clock.left() - _kept_for_runs(clock) - TURNS_SHARE * _shared(clock)
 
 
-def _left(clock: Clock) -> str:
+def _kept_for_runs(clock: Clock) -> float:
+    """Returns the seconds that looks and the first rounds leave: a share, and enough for one pair of full runs."""
+    return max(RUNS_SHARE * _shared(clock), _longest(clock))
+
+
+def _shared(clock: Clock) -> float:
+    return clock.budget_s - clock.spent(f"{shelf.LOOKS}/{READY}")
+
+
+def _longest(clock: Clock) -> float:
+    return clock.longest(shelf.VERDICTS) or RUNS_S
+
+
+def _said(clock: Clock) -> str:
     return f"{max(0.0, clock.left()):.0f} s left"

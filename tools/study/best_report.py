@@ -163,7 +163,7 @@ def _cells(findings: Findings, one: Candidate) -> list[str]:
         _reached(one),
         f"{one.outcomes.total:,}" if one.outcomes else "",
         f"{100 * one.outcomes.variant_share:.2f}" if one.outcomes else "",
-        "" if reference or not one.outcomes else _points(one).replace(" points,", " (") + ")",
+        "" if reference or not one.outcomes else _points(one).replace(" points, ", " (") + ")",
         f"{one.pace.ratio:.2f} ({one.pace.low:.2f} to {one.pace.high:.2f})" if one.pace and not reference else "",
         findings.outcome(one),
     ]
@@ -178,7 +178,7 @@ def _reached(one: Candidate) -> str:
 
 
 def time(took_s: Mapping[str, float], budget_s: float) -> str:
-    """Returns what became of the budget; `took_s` by looks, turns and verdicts."""
+    """Returns what became of the budget; `took_s` by looks, turns and full runs."""
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took_s.items())
     return f"Time: {sum(took_s.values()):.0f} of {budget_s:.0f} s: {parts}."
 

@@ -35,9 +35,9 @@ def test_a_budget_is_a_number_and_a_unit(text: str, expected: float) -> None:
     assert seconds(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "20", "m", "-5m", "20 m", "1e3s", "5s", "nanm", "٣m", "9" * 400 + "s"])
+@pytest.mark.parametrize("text", ["", "20", "m", "-5m", "20 m", "1e3s", "59s", "nanm", "٣m", "9" * 400 + "s"])
 def test_what_is_no_budget_is_refused_in_a_sentence(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--budget is '.*'; give a time of 10s or more, such as 90s, 20m or 1h\.$"):
+    with pytest.raises(UsageError, match=r"^--budget is '.*'; give a time of 60s or more, such as 90s, 20m or 1h\.$"):
         seconds(text)
 
 
@@ -187,7 +187,7 @@ def test_the_winner_is_told_with_all_that_it_rests_on() -> None:
     )
     assert (
         "- Use `quantize:int8`: 1.20 times the reference, 95 % 1.10 to 1.30 of 8 blocks, 92.99 % top-1 of 10,000 "
-        "samples (-0.20 points, -0.31 to -0.13), certified; target 92.26 %." in text
+        "samples (-0.20 points, -0.30 to -0.11), certified; target 92.26 %." in text
     )
     assert "through LoadGen: 14,000.0 samples/s, so. Evidence: results/x" in text
     assert "Cannot be told to be slower than it: `cluster:8` (1.12 times" in text
