@@ -48,7 +48,7 @@ QUICK = flags.DEFINE_bool("quick", False, "a dozen recipes, short blocks, few fu
 PLAN = flags.DEFINE_string("plan", "", "TOML file: workloads, backends, recipes, blocks, ...", flag_values=FLAGS)
 BEST = flags.DEFINE_bool("best", False, "seek the fastest that counts instead", flag_values=FLAGS)
 BUDGET = flags.DEFINE_string("budget", "20m", "time that --best may take: 90s, 20m, 1h", flag_values=FLAGS)
-MERGE = flags.DEFINE_multi_string("merge", [], "folder of a study to merge; once for each", flag_values=FLAGS)
+MERGE = flags.DEFINE_multi_string("merge", [], "folder of a study to merge with others", flag_values=FLAGS)
 OUT = flags.DEFINE_string("out", "", "folder to write to (default: study, best or merged)", flag_values=FLAGS)
 RETRY = flags.DEFINE_bool("retry_failed", False, "try cells again that failed", flag_values=FLAGS)
 DATA = flags.DEFINE_string("data_dir", "", "the dataset (default: $TANDEM_DATA, else the cache's)", flag_values=FLAGS)

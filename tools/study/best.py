@@ -24,6 +24,8 @@ from tools.study.plan import QUICK, RECIPES, REFERENCE, Cell, Study, cells_of
 
 # Of a turn: rounds are many, and short ones show the hopeless early.
 SECONDS = 0.35
+# Turns are of one query that holds all samples.
+SCENARIO = "offline"
 # Parts of what getting the reference ready leaves of the budget; the rest is for looks. What the reference has not
 # answered nobody is asked, so that it has a good part of the time for looks.
 TURNS_SHARE, RUNS_SHARE, REFERENCE_SHARE = 0.25, 0.4, 0.25
@@ -64,6 +66,8 @@ def search_of(study: Study) -> Search:
             f"Give --workload, one of: {', '.join(plugins.names('reference_models'))}; or a --plan of one kind."
         )
     (reference,) = kinds
+    if reference.scenario != SCENARIO:
+        raise UsageError(f"--best compares throughput {SCENARIO} so far, and the plan is of {reference.scenario}.")
     return Search((reference, *(cell for cell in study.cells if cell != reference)), study.seconds, study.width)
 
 

@@ -75,7 +75,7 @@ def read(cells: Sequence[Cell], folder: Path, workload: Workload, truth: NDArray
     found = [_look(cell, folder, workload, truth, reference) for cell in cells]
     turns = {one.cell: _turns(one.cell, folder) for one in found if one.state in (OPEN, NEAR)}
     failed = {cell: reason for cell, (_, reason) in turns.items() if reason}
-    logs = {cell: [block.log_ratio for block in blocks] for cell, (blocks, _) in turns.items() if blocks}
+    logs = {cell: [block.log_ratio for block in own] for cell, (own, _) in turns.items() if own}
     known = {**halving.paces(logs), cells[0]: REFERENCE_PACE}
     return [
         replace(

@@ -8,7 +8,7 @@ cannot be told from the best stays.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, sqrt
-from statistics import fmean, variance
+from statistics import fmean
 
 from tools.study.plan import Cell
 
@@ -48,9 +48,10 @@ def paces(found: Mapping[Cell, Sequence[float]]) -> dict[Cell, Pace]:
     freedom = sum(len(logs) - 1 for logs in found.values())
     if not freedom:
         return {cell: Pace(exp(fmean(logs)), 0.0, inf, len(logs)) for cell, logs in found.items()}
-    spread = sqrt(sum((len(logs) - 1) * variance(logs) for logs in found.values() if len(logs) > 1) / freedom)
-    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * spread
-    return {cell: _pace(fmean(logs), reach / sqrt(len(logs)), len(logs)) for cell, logs in found.items()}
+    middles = {cell: fmean(logs) for cell, logs in found.items()}
+    squares = sum((one - middles[cell]) ** 2 for cell, logs in found.items() for one in logs)
+    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sqrt(squares / freedom)
+    return {cell: _pace(middles[cell], reach / sqrt(len(logs)), len(logs)) for cell, logs in found.items()}
 
 
 def _pace(middle: float, reach: float, blocks: int) -> Pace:

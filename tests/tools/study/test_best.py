@@ -59,6 +59,8 @@ def test_one_workload_on_one_backend_is_searched() -> None:
     ):
         with pytest.raises(UsageError, match="Give --workload, one of: fashion-mobilenet, fashion-resnet"):
             best.search_of(Study(cells))
+    with pytest.raises(UsageError, match="the plan is of server"):
+        best.search_of(Study((replace(REFERENCE, scenario="server"),)))
 
 
 class Found:
