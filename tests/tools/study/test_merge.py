@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ def data_dir(dataset: str) -> str:
     return str(cache_dir("", os.environ) / "data" / dataset)
 
 
+@cache
+def truth() -> np.ndarray[Any, Any]:
+    workload = plugins.workload(REFERENCE.workload)
+    return workload.open_dataset(Path(data_dir(workload.dataset_name))).truth()
+
+
 class Machine:
     """A study of a machine that never was."""
 
@@ -37,12 +44,10 @@ class Machine:
         self.folder, self.number = folder, 0
         fingerprint = {"cpu_model": cpu, "cores": 2, "kernel": "6.1", "packages": {"numpy": "2", "onnxruntime": cpu}}
         shelf.keep(folder, "", "study", {"fingerprint": fingerprint, "source_sha256": source})
-        workload = plugins.workload(REFERENCE.workload)
-        self.truth = workload.open_dataset(Path(data_dir(workload.dataset_name))).truth()
 
     def add(self, cell: Cell, ratio: float, wrong: int, model: str = "m") -> None:
         """Adds a cell of two blocks, whose first `wrong` answers are wrong."""
-        answers = self.truth.astype(np.int64).copy()
+        answers = truth().copy()
         answers[:wrong] = (answers[:wrong] + 1) % 10
         block = {"reference": [100.0, 100.0], "variant": [100 * ratio, 101 * ratio], "reference_outside": True}
         record = {
@@ -161,7 +166,7 @@ def test_studies_are_given_each_once_and_the_report_lies_beside_them(machines: l
         ([one], tmp_path / "merged", "wants two studies or more"),
         ([one, two, one], tmp_path / "merged", "the same study twice"),
         ([one, two], one / "merged", "inside a study that is merged"),
-        ([one, tmp_path], tmp_path / "merged", "study.json cannot be read"),
+        ([one, tmp_path / "none"], tmp_path / "merged", "study.json cannot be read"),
     ):
         with pytest.raises(UsageError, match=sentence):
             merge.read(folders, out, data_dir)
