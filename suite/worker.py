@@ -38,7 +38,7 @@ from suite.subject import Subject
 from suite.variant import Requested, Serving
 
 if TYPE_CHECKING:
-    from suite.search import Terms
+    from suite.probes.contest import Side
 
 CLOSE_TIMEOUT_S = 10.0
 
@@ -257,14 +257,20 @@ def turns(job: dict[str, Any], channel: Channel) -> Any:
     """Returns so many blocks in which a variant and the reference take turns, and nothing of what they answer."""
     from suite.probes import contest as probing
 
+    serving, reference, variant = _sides(job, channel)
+    channel.phase("taking turns with the reference")
+    rate = probing.measure(serving, job["seconds"], None)
+    return [probing.block(reference, variant, rate).record() for _ in range(job["blocks"])]
+
+
+def _sides(job: dict[str, Any], channel: Channel) -> "tuple[Serving, Side, Side]":
+    """Returns how both are served, the reference and a variant, loaded side by side over the same samples."""
     channel.phase("loading the models", silent=True)
     serving = Serving(**job["serving"])
-    subject = Subject.open(job["reference"], channel.beat)
-    subject.dataset.load(np.arange(subject.dataset.total))
-    other = replace(Subject.open(job["variant"], channel.beat), dataset=subject.dataset)
-    reference, variant = ((one, one.load(serving)) for one in (subject, other))
-    channel.phase("taking turns with the reference")
-    return [probing.block(reference, variant, serving, job["seconds"]).record() for _ in range(job["blocks"])]
+    reference = Subject.open(job["reference"], channel.beat)
+    reference.dataset.load(np.arange(reference.dataset.total))
+    variant = replace(Subject.open(job["variant"], channel.beat), dataset=reference.dataset)
+    return serving, (reference, reference.load(serving)), (variant, variant.load(serving))
 
 
 def _save_stages(stages: Stages, seen: Timeline, serving: Serving, folder: Path) -> None:
@@ -305,13 +311,9 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     from common.statistics import wilson_interval
     from suite.probes import contest as probing
 
-    channel.phase("loading the models", silent=True)
-    serving = Serving(**job["serving"])
-    subject = Subject.open(job["reference"], channel.beat)
-    subject.dataset.load(np.arange(subject.dataset.total))
-    other = replace(Subject.open(job["variant"], channel.beat), dataset=subject.dataset)
-    arithmetic = _arithmetic(other, serving, channel)
-    reference, variant = ((one, one.load(serving)) for one in (subject, other))
+    serving, reference, variant = _sides(job, channel)
+    subject = variant[0]
+    arithmetic = _arithmetic(subject, serving, channel)
     channel.phase("answering the evaluation set")
     outputs = np.empty((subject.dataset.total, *subject.workload.output_shape), np.float32)
     answers = probing.answers(variant, serving, outputs)
@@ -333,7 +335,7 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
         "changes_with_batch": int(np.count_nonzero(alone != answers)),
         "blocks": [one.record() for one in found],
         "arithmetic": arithmetic,
-        "versions": [one.backend.version() for one in (subject, other)],
+        "versions": [one.backend.version() for one, _ in (reference, variant)],
     }
 
 

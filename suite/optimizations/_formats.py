@@ -101,7 +101,8 @@ class Format:
         exact = np.maximum(np.asarray(largest, np.float64) / self.reach, float(np.finfo(np.float32).tiny))
         if power_of_two:
             mantissa, exponent = np.frexp(exact)
-            return np.ldexp(1.0, exponent - (mantissa == 0.5))
+            powers: NDArray[np.float64] = np.ldexp(1.0, exponent - (mantissa == 0.5))
+            return powers
         return exact.astype(np.float32).astype(np.float64)
 
     def _largest_of_blocks(self, xp: Any, values: Any, axis: int, channels: int) -> Any:

@@ -84,7 +84,8 @@ def round_inputs(
 
 def _input(node: "onnx.NodeProto", chosen: Mapping[str, Sequence[int]]) -> Input | None:
     """Returns what a layer multiplies by its weights, None where it has no chosen ones."""
-    name = node.input[WEIGHTS[node.op_type]] if node.op_type in WEIGHTS else None
+    place = WEIGHTS.get(node.op_type)
+    name = "" if place is None else str(node.input[place])
     if name not in chosen:
         return None
     groups = next((one.i for one in node.attribute if one.name == "group"), 1)

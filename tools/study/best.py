@@ -19,7 +19,7 @@ from suite.progress import say
 from tools.study import candidates, halving, shelf
 from tools.study.candidates import SEED, Candidate, turns_name
 from tools.study.clock import Clock
-from tools.study.conduct import STALL_TIMEOUT_S, Places, _judge, _plan
+from tools.study.conduct import STALL_TIMEOUT_S, Places, judge, plan_of
 from tools.study.plan import QUICK, RECIPES, REFERENCE, Cell, Study, cells_of
 
 # Of a turn: rounds are many, and short ones show the hopeless early.
@@ -54,7 +54,7 @@ class Search:
 
 def default(workloads: Sequence[str], *, quick: bool) -> Study:
     """Returns what is searched without a plan; raises UsageError for an unknown workload."""
-    return Study(cells_of(workloads, ("onnxruntime",), QUICK if quick else RECIPES), seconds=SECONDS)
+    return Study(cells_of(workloads, ("onnxruntime",), (SCENARIO,), QUICK if quick else RECIPES), seconds=SECONDS)
 
 
 def search_of(study: Study) -> Search:
@@ -84,18 +84,18 @@ def carry_out(search: Search, places: Places, budget_s: float) -> tuple[list[Can
     def known() -> list[Candidate]:
         return candidates.read(search.cells, places.folder, workload, truth)
 
-    def judge() -> None:
+    def judge_all() -> None:
         while cell := _next_to_judge(known(), clock):
             say(f"best: full runs of {cell.title}, {_said(clock)}")
-            _judge(cell, places)
+            judge(cell, places)
             clock.done(shelf.VERDICTS, cell.id)
 
     _look_at_all(search, places, clock)
     while _round(search, places, clock, known(), _kept_for_runs(clock)):
         pass
-    judge()
+    judge_all()
     while _round(search, places, clock, known(), _longest(clock)):
-        judge()
+        judge_all()
     parts = {"looks": shelf.LOOKS, "turns": shelf.TURNS, "full runs": shelf.VERDICTS}
     return known(), {name: clock.spent(kind) for name, kind in parts.items()}
 
@@ -125,9 +125,9 @@ def _base(search: Search, places: Places) -> dict[str, Any]:
 
 def _look(search: Search, cell: Cell, places: Places, clock: Clock, share: float) -> dict[str, Any]:
     """Returns a cell's answers to as many samples as are needed and fit into a share of the time for all looks."""
-    made = prepare.make(_plan(cell, "accuracy", places))
+    made = prepare.make(plan_of(cell, "accuracy", places))
     if cell.recipe == REFERENCE:
-        serving, reference = asdict(prepare.ready(_plan(cell, "accuracy", places)).serving), None
+        serving, reference = asdict(prepare.ready(plan_of(cell, "accuracy", places)).serving), None
         clock.done(shelf.LOOKS, READY)
     else:
         base = _base(search, places)
@@ -164,8 +164,8 @@ def _due(search: Search, known: list[Candidate]) -> list[tuple[Cell, int, int]]:
 
 def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str, Any]:
     job = {
-        "reference": prepare.make(_plan(search.reference, "accuracy", places)).subject,
-        "variant": prepare.make(_plan(cell, "accuracy", places)).subject,
+        "reference": prepare.make(plan_of(search.reference, "accuracy", places)).subject,
+        "variant": prepare.make(plan_of(cell, "accuracy", places)).subject,
         "serving": _base(search, places)["serving"],
         "seconds": search.seconds,
         "blocks": blocks,

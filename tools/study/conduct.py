@@ -52,7 +52,7 @@ def carry_out(study: Study, places: Places) -> None:
     for number, cell in enumerate(chosen, 1):
         if shelf.verdict(places.folder, cell) is None:
             say(f"study: full runs {number} of {len(chosen)}: {cell.workload}, {cell.backend}, {cell.title}")
-            _judge(cell, places)
+            judge(cell, places)
 
 
 def to_judge(study: Study, folder: Path) -> Iterator[Cell]:
@@ -104,8 +104,8 @@ def _measure(study: Study, cell: Cell, places: Places) -> None:
 
 def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns what the contest of a cell with its reference found, and what was made and how it was served."""
-    reference = prepare.make(_plan(cell.reference, "accuracy", places))
-    made = prepare.make(_plan(cell, "accuracy", places)) if cell.recipe else reference
+    reference = prepare.make(plan_of(cell.reference, "accuracy", places))
+    made = prepare.make(plan_of(cell, "accuracy", places)) if cell.recipe else reference
     serving = _serving(cell, places)
     job = {
         "reference": reference.subject,
@@ -139,14 +139,14 @@ def _serving(cell: Cell, places: Places) -> Serving:
     if cell.recipe != REFERENCE:
         because = known["reason"] if known else "it was not measured"
         raise RunFailed(f"Its reference could not be measured: {because}")
-    return prepare.ready(_plan(cell, "accuracy", places)).serving
+    return prepare.ready(plan_of(cell, "accuracy", places)).serving
 
 
-def _judge(cell: Cell, places: Places) -> None:
+def judge(cell: Cell, places: Places) -> None:
     """Keeps the verdict of a cell's full runs, or why there is none."""
     try:
         # In Server half a load that is held says nothing of what could be: the peak is sought.
-        outcome = execute(_plan(cell, PEAK if cell.scenario == "server" else "submission", places))
+        outcome = execute(plan_of(cell, PEAK if cell.scenario == "server" else "submission", places))
         result = outcome.runs[0].folder.parent.resolve().relative_to(places.folder.resolve())
         record = {
             "state": "judged",
@@ -161,7 +161,8 @@ def _judge(cell: Cell, places: Places) -> None:
     shelf.keep_verdict(places.folder, cell, {"cell": asdict(cell), **record})
 
 
-def _plan(cell: Cell, mode: str, places: Places) -> Plan:
+def plan_of(cell: Cell, mode: str, places: Places) -> Plan:
+    """Returns the plan of a cell's run."""
     return resolve(
         Asked(
             workload=cell.workload,

@@ -141,7 +141,7 @@ def _member(label: str, folder: Path, out: Path, data_dir: Callable[[str], str])
             source_sha256=str(about["source_sha256"]),
             rows=[_relocated(row, folder, out) for row in rows],
             models={cell: str(record["variant"]["model"]["sha256"]) for cell, record in known.items()},
-            answers={cell: shelf.answers(folder, cell, record) for cell, record in known.items()},
+            answers={cell: shelf.answers(folder, cell, record).labels for cell, record in known.items()},
         )
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         # Whoever wrote these files is not known here.
