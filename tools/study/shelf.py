@@ -21,7 +21,7 @@ from common.files import sha256_bytes, write_atomically, write_json
 from suite import environment
 from tools.study.plan import Cell
 
-SCHEMA = 2
+SCHEMA = 1
 ABOUT, CELLS, VERDICTS, RESULTS = "study.json", "cells", "verdicts", "results"
 LOOKS, TURNS = "looks", "turns"
 

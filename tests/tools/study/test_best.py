@@ -54,8 +54,8 @@ def test_one_workload_on_one_backend_is_searched() -> None:
     search = best.search_of(best.default(["fashion-mobilenet"], quick=True))
     assert search.reference == REFERENCE and REFERENCE not in search.cells[1:]
     for cells in (
-        cells_of(["all"], ["onnxruntime"], ["prune:0.5"]),
-        cells_of(["fashion-resnet"], ["onnxruntime", "torch"], ["prune:0.5"]),
+        cells_of(["all"], ["onnxruntime"], ["offline"], ["prune:0.5"]),
+        cells_of(["fashion-resnet"], ["onnxruntime", "torch"], ["offline"], ["prune:0.5"]),
     ):
         with pytest.raises(UsageError, match="Give --workload, one of: fashion-mobilenet, fashion-resnet"):
             best.search_of(Study(cells))

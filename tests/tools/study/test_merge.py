@@ -54,13 +54,17 @@ class Machine:
             "cell": asdict(cell),
             "state": "measured",
             "reason": None,
+            "first_blocks": 2,
+            "changes_with_batch": 0,
+            "machine_during": {},
             "started_at": f"2026-11-26T00:00:0{self.number}.000Z",
             "accuracy_percent": 100 - wrong / 100,
             "arithmetic": {"uint8 x int8 on CPU": 9},
             "variant": {"model": {"sha256": model}},
             "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}],
         }
-        shelf.keep_measured(self.folder, cell, record, answers)
+        confidence = np.full(len(answers), 0.9, np.float32)
+        shelf.keep_measured(self.folder, cell, record, shelf.Answers(answers, confidence))
         self.number += 1
 
     def judge(self, cell: Cell, counts: bool) -> None:
@@ -149,7 +153,7 @@ def test_what_was_altered_or_is_missing_is_one_sentence(machines: list[Machine],
     alter(
         {
             "cells": one / shelf.CELLS / f"{FAST.id}.json",
-            "answers": one / shelf.CELLS / f"{FAST.id}.npy",
+            "answers": one / shelf.CELLS / f"{FAST.id}.npz",
             "reference": one / shelf.CELLS / f"{REFERENCE.id}.json",
             "verdict": one / "results" / "x" / "verdict.json",
             "study": one / "study.json",
