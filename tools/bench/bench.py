@@ -1,9 +1,11 @@
 """What the rows of tools.bench_harness have in common: how much is measured, in which processes, and on what load."""
 
 import json
+import math
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,13 @@ from common.errors import RunFailed
 from suite import artifacts, plugins
 from suite.progress import say
 from suite.subject import describe
-from tools.bench.upstream import Column, Reference
+from tools.bench.upstream import Column, PeakLoad, Reference
 
 WORKLOADS = ("fashion-resnet", "fashion-mobilenet")
 BACKENDS = ("onnxruntime", "torch")
-CHILD_TIMEOUT_S = 300
+CHILD_TIMEOUT_S = 300.0
+# How far a row is, is said no more often.
+SAY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -42,30 +46,35 @@ class Bench:
         """Returns the reference column of a row, where there is a reference."""
         return None if self.reference is None else self.reference.column(workload, scenario, value, null=null)
 
+    def peak_column(self, workload: str, load: PeakLoad) -> Column | None:
+        """Returns the reference column of a row of Server's highest loads, where there is a reference."""
+        return None if self.reference is None else self.reference.peak_column(workload, load)
+
     def in_turn(
         self, name: str, measure: Callable[[bool], tuple[float, float]], column: Column | None = None
     ) -> list[tuple[float, float]]:
         """Returns pairs (base, suite), saying how far it is; `measure` is told which side goes first."""
         # Each order as often as the other, in an order of its own.
         orders = random.sample([number % 2 == 0 for number in range(self.pairs)], self.pairs)
-        found = []
+        found, said = [], -math.inf
         for number, base_first in enumerate(orders, 1):
+            if time.monotonic() > said + SAY_S:
+                said = time.monotonic()
+                say(f"{name}: pair {number} of {self.pairs}")
             found.append(measure(base_first))
             if column:
                 column.take()
-            if number in (1, self.pairs) or number % 5 == 0:
-                say(f"{name}: pair {number} of {self.pairs}")
         return found
 
 
-def child(task: str, **job: Any) -> Any:
+def child(task: str, *, bound_s: float = CHILD_TIMEOUT_S, **job: Any) -> Any:
     """Returns what a measurement in a process of its own says; raises RunFailed where it says nothing."""
     words = [sys.executable, "-m", "tools.bench.child", json.dumps({"task": task, **job})]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CHILD_TIMEOUT_S)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=bound_s)
         return json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        raise RunFailed(f"The measurement {task} did not end within {CHILD_TIMEOUT_S} s.") from None
+        raise RunFailed(f"The measurement {task} did not end within {bound_s:.0f} s.") from None
     except (ValueError, IndexError):
         last = done.stderr.strip().splitlines()[-1:] or ["nothing"]
         raise RunFailed(f"The measurement {task} ended with code {done.returncode}; it said {last[0]!r}.") from None

@@ -17,7 +17,6 @@ from statistics import median
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenarios.base import LoadRules, Scenario, Session, test_settings
 from scenarios.harness import loadgen, logs, yielding
@@ -32,11 +31,11 @@ from suite.search import Terms, resolve
 from suite.subject import Subject
 from suite.tune import tune
 from suite.variant import Requested, Serving
-from tools.bench import unhindered
+from tools.bench import raw_loop, unhindered
+from tools.bench.callbacks import Bare, Least
 
 PERFORMANCE_SAMPLES = 10_000
 SEEDS = (1, 2, 3)
-WARM_S = 0.3
 OFFLINE = Terms("offline", 1, None, None, inline=False)
 
 
@@ -46,45 +45,6 @@ class Seen:
 
     result: logs.RunResult
     timeline: Timeline | None
-
-
-class Bare:
-    """A callback that answers at once and does nothing else: what LoadGen and its binding cost by themselves."""
-
-    faults: tuple[()] = ()
-
-    def issue(self, ids: list[int], indices: list[int]) -> None:
-        """Completes the samples, 1,024 at a time."""
-        for start in range(0, len(ids), 1024):
-            loadgen.complete(ids[start : start + 1024], None)
-
-    def flush(self) -> None:
-        """Does nothing: nothing is held back."""
-
-    def record_fault(self, kind: str, detail: str) -> None:
-        """Raises: nothing here can fail but this."""
-        raise RuntimeError(f"{kind}: {detail}")
-
-
-class Least:
-    """The least that a single-stream callback in Python can do: the raw loop's turn, and LoadGen is told."""
-
-    faults: tuple[()] = ()
-
-    def __init__(self, subject: Subject, session: Session) -> None:
-        batch, predict, complete = subject.dataset.batch, session.predict, loadgen.completer()
-
-        def issue(ids: list[int], indices: list[int]) -> None:
-            complete(ids, predict(batch(indices)).argmax(axis=1))
-
-        self.issue = issue
-
-    def flush(self) -> None:
-        """Does nothing: nothing is held back."""
-
-    def record_fault(self, kind: str, detail: str) -> None:
-        """Raises: nothing here can fail but this."""
-        raise RuntimeError(f"{kind}: {detail}")
 
 
 def _subject(job: dict[str, Any]) -> Subject:
@@ -142,63 +102,26 @@ def _test(
     return Seen(result, Timeline(**sut.timeline()))
 
 
-def _answer_raw(subject: Subject, session: Session, indices: Any) -> None:
-    """Does what a benchmark without a harness does: one gather, the model, one argmax."""
-    session.predict(subject.dataset.batch(indices)).argmax(axis=1)
-
-
-def raw_turns(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> list[NDArray[np.int64]]:
-    """Returns, by session, when each turn of the raw loop ended, in ns from its start.
-
-    A session has a thread of its own; each turn is a random batch of the resident samples.
-    """
-    ended: list[list[int]] = [[] for _ in sessions]
-    begun: list[int] = []
-    start = threading.Barrier(len(sessions), action=lambda: begun.append(time.perf_counter_ns()))
-
-    def loop(number: int) -> None:
-        batches = list(np.random.default_rng().integers(0, subject.dataset.total, (256, batch)))
-        turns = ended[number]
-        start.wait()
-        end = begun[0] + int(seconds * 1e9)
-        while not turns or turns[-1] < end:
-            _answer_raw(subject, sessions[number], batches[len(turns) % 256])
-            turns.append(time.perf_counter_ns())
-
-    threads = [threading.Thread(target=loop, args=(number,)) for number in range(len(sessions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [np.array(turns, np.int64) - begun[0] for turns in ended]
-
-
-def raw_throughput(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> float:
-    """Returns the raw loop's samples/s."""
-    ended = raw_turns(subject, sessions, batch, seconds)
-    return sum(map(len, ended)) * batch / (max(int(turns[-1]) for turns in ended) / 1e9)
-
-
 def raw_rate(job: dict[str, Any]) -> Any:
     """Returns the raw loop's samples/s, once its sessions are warm."""
     subject, serving = _subject(job), Serving(**job["serving"])
     sessions = subject.load(serving)
-    raw_turns(subject, sessions, serving.batch, WARM_S)
-    return raw_throughput(subject, sessions, serving.batch, job["seconds"])
+    raw_loop.turns_ended(subject, sessions, serving.batch, raw_loop.WARM_S)
+    return raw_loop.throughput(subject, sessions, serving.batch, job["seconds"])
 
 
 def unhindered_load(job: dict[str, Any]) -> Any:
-    """Returns the load that a server without cost would hold over the raw loop's rate, on that loop's own trace.
+    """Returns the load, in queries/s, that a server without cost would hold on the raw loop's own trace.
 
     And the share of the loop's batches that took more than 1.25 times as long as their median.
     """
     subject, serving = _subject(job), Serving(**job["serving"])
     sessions = subject.load(serving)
-    raw_turns(subject, sessions, serving.batch, WARM_S)
-    ended = raw_turns(subject, sessions, serving.batch, job["seconds"])
-    share = unhindered.highest_share(ended, serving.batch, job["limit_ms"] * 1e6, 0.99, random.getrandbits(32))
+    raw_loop.turns_ended(subject, sessions, serving.batch, raw_loop.WARM_S)
+    ended = raw_loop.turns_ended(subject, sessions, serving.batch, job["seconds"])
+    load = unhindered.highest_load(ended, serving.batch, job["limit_ms"] * 1e6, 0.99, random.getrandbits(32))
     took = np.concatenate([np.diff(turns) for turns in ended])
-    return {"share": share, "slow": float(np.mean(took > 1.25 * np.median(took)))}
+    return {"load": load, "slow": float(np.mean(took > 1.25 * np.median(took)))}
 
 
 def _in_turn(raw_first: bool, raw: Callable[[], float], suite: Callable[[], float]) -> dict[str, float]:
@@ -215,7 +138,7 @@ def offline(job: dict[str, Any]) -> Any:
     sessions = subject.load(serving)
     return _in_turn(
         job["raw_first"],
-        lambda: raw_throughput(subject, sessions, serving.batch, job["seconds"]),
+        lambda: raw_loop.throughput(subject, sessions, serving.batch, job["seconds"]),
         lambda: logs.headline(_test(subject, sessions, serving, job).result).value,
     )
 
@@ -231,7 +154,7 @@ def offline_parts(job: dict[str, Any]) -> Any:
     subject, serving = _subject(job), Serving(**job["serving"])
     sessions = subject.load(serving)
     # Else the slow first batches of new sessions would all be the suite's.
-    raw_turns(subject, sessions, serving.batch, WARM_S)
+    raw_loop.turns_ended(subject, sessions, serving.batch, raw_loop.WARM_S)
     sut = _system(subject, sessions, serving, job)
     answer, batch = sut._answer, serving.batch
     draws = list(np.random.default_rng().integers(0, subject.dataset.total, (256, batch)))
@@ -243,7 +166,7 @@ def offline_parts(job: dict[str, Any]) -> Any:
         answer(recorder, first, ids, indices, begun)
         answered = time.perf_counter_ns()
         for number, start in enumerate(range(0, count, batch)):
-            _answer_raw(subject, recorder.session, draws[(len(turns) + number) % 256][: count - start])
+            raw_loop.answer(subject, recorder.session, draws[(len(turns) + number) % 256][: count - start])
         now = time.perf_counter_ns()
         if thread in ended:
             turns.append((count, answered - ended[thread], now - answered))
@@ -271,7 +194,7 @@ def single_stream(job: dict[str, Any]) -> Any:
     def turn() -> None:
         index = [random.randrange(subject.dataset.total)]
         begun = time.perf_counter_ns()
-        _answer_raw(subject, session, index)
+        raw_loop.answer(subject, session, index)
         taken.append(time.perf_counter_ns() - begun)
 
     sut = cast(SystemUnderTest, Least(subject, session)) if job["least"] else _system(subject, [session], serving, job)
@@ -287,10 +210,11 @@ def single_stream(job: dict[str, Any]) -> Any:
 
 
 def followed(job: dict[str, Any]) -> Any:
-    """Returns the mean microseconds of a single-stream query without `--stages` and with it.
+    """Returns the microseconds of a single-stream query that `--stages` leaves alone, and of all with those it follows.
 
-    Both are of one test: every query is timed, and what following adds is the difference of the medians, as often as a
-    query was followed. Two tests differ by more than that, whatever they do.
+    Both are of one test with `--stages`: every query is timed, and what following adds is the difference of the
+    medians, as often as a query was followed. Two tests differ by more than that, whatever they do. That each query
+    asks whether it is to be followed (a clock and a comparison) is on both sides.
     """
     subject, serving = _subject(job), Serving(**job["serving"])
     stages = Stages()
@@ -331,7 +255,7 @@ def loaded_test(job: dict[str, Any]) -> Any:
 def raw_memory(job: dict[str, Any]) -> Any:
     """Returns the peak memory of a process that runs the raw loop."""
     subject, serving = _subject(job), Serving(**job["serving"])
-    raw_throughput(subject, subject.load(serving), serving.batch, job["seconds"])
+    raw_loop.throughput(subject, subject.load(serving), serving.batch, job["seconds"])
     return {"peak_rss_bytes": peak_memory()}
 
 
@@ -348,7 +272,7 @@ def served(job: dict[str, Any]) -> Any:
 
 
 def sweep(job: dict[str, Any]) -> Any:
-    """Returns the samples/s of every layout and batch, each asked for half a second."""
+    """Returns the samples/s of every layout and batch, each asked for `seconds`."""
     from suite import search
     from suite import tune as tuning
 
@@ -358,16 +282,16 @@ def sweep(job: dict[str, Any]) -> Any:
 
 
 def head_to_head(job: dict[str, Any]) -> Any:
-    """Returns pairs of samples/s of two servings, timed in turn, `pairs` of them, in an order drawn for each."""
+    """Returns the samples/s of servings, `rounds` times, timed in turn, in an order drawn for each round."""
     subject = _subject(job)
     servings = [Serving(**one) for one in job["servings"]]
     loaded = [subject.load(serving) for serving in servings]
     found = []
-    for _ in range(job["pairs"]):
-        pair = [0.0, 0.0]
-        for number in random.sample((0, 1), 2):
-            pair[number] = speed.throughput(subject, loaded[number], servings[number], job["seconds"])
-        found.append(pair)
+    for _ in range(job["rounds"]):
+        speeds = [0.0] * len(servings)
+        for number in random.sample(range(len(servings)), len(servings)):
+            speeds[number] = speed.throughput(subject, loaded[number], servings[number], job["seconds"])
+        found.append(speeds)
     return found
 
 

@@ -1,24 +1,43 @@
 """The rows of tools.bench_harness by name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 from tools.bench import machine, null, offline, server, streams
-from tools.bench.bench import Bench
+from tools.bench.bench import BACKENDS, WORKLOADS, Bench
 from tools.bench.rows import Row
 
-MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "offline": offline.offline_overhead,
-    "offline-parts": offline.offline_parts,
-    "single-stream": streams.single_stream_overhead,
-    "server": server.server_efficiency,
-    "null-offline": null.null_offline,
-    "null-single-stream": null.null_single_stream,
-    "null-server": null.null_server,
-    "coalesce": server.coalescing,
-    "yielding": server.yielding,
-    "data-parallel": machine.data_parallel,
-    "freed-memory": machine.freed_memory,
-    "memory": machine.memory,
-    "accuracy": offline.accuracy_path,
-    "stages": machine.stages_cost,
+
+@dataclass(frozen=True)
+class Measure:
+    """What yields a row, or some that are prepared together, and of which workload, backend or kind."""
+
+    rows: Callable[..., Iterator[Row]]
+    of: tuple[str, ...] = ()
+
+    def __call__(self, bench: Bench) -> Iterator[Row]:
+        """Yields the rows as soon as they are measured."""
+        return self.rows(bench, *self.of)
+
+
+def _each(rows: Callable[..., Iterator[Row]], *of: Sequence[str]) -> list[Measure]:
+    return [Measure(rows, one) for one in product(*of)]
+
+
+MEASURES: dict[str, list[Measure]] = {
+    "offline": _each(offline.offline_overhead, WORKLOADS, BACKENDS),
+    "offline-parts": _each(offline.offline_parts, WORKLOADS, BACKENDS),
+    "single-stream": [*_each(streams.single_stream_overhead, BACKENDS), *_each(streams.large_model_overhead)],
+    "server": _each(server.server_efficiency, WORKLOADS),
+    "null-offline": _each(null.null_offline),
+    "null-single-stream": _each(null.null_single_stream),
+    "null-server": _each(null.null_server, list(null.SERVERS)),
+    "coalesce": _each(server.coalescing, WORKLOADS),
+    "yielding": _each(server.yielding, WORKLOADS),
+    "data-parallel": _each(machine.data_parallel, BACKENDS),
+    "freed-memory": _each(machine.freed_memory, WORKLOADS),
+    "memory": [*_each(machine.memory), *_each(machine.prediction)],
+    "accuracy": _each(offline.accuracy_path),
+    "stages": [*_each(machine.stages_of_a_query), *_each(machine.stages_of_a_sample)],
 }

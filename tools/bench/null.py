@@ -6,15 +6,22 @@ from typing import Any
 from suite.variant import Serving
 from tools.bench.bench import WORKLOADS, Bench, beside, child, offline_load, stream_load
 from tools.bench.rows import Bar, Row, row
-from tools.bench.server import LOAD_STEP, loads_held
-from tools.bench.upstream import Column
+from tools.bench.server import TRIALS, loads_held
+from tools.bench.upstream import Column, PeakLoad
 
-# The first trial, queries a second.
+# The first trials, queries a second, of ours and of upstream's.
 SERVER_START = {False: 120_000.0, True: 300_000.0}
+UPSTREAM_START = 10_000.0
 LIMIT_MS = 5.0
-# Plain, a session that answers at once is asked for every query; waiting a moment for more spares most of that.
-SERVER_SERVING = {False: Serving(256, 100, 1, 1, "cpu"), True: Serving(256, 0, 1, 1, "cpu")}
-# Timed one by one where the bare callback took 3.9 µs.
+# How queries come, and how they are served; a batch waits by default for nothing. Plain, a session that answers at
+# once is asked for every query; waiting a moment for more spares most of that.
+WAITING = "plain, batches wait 100 µs for more"
+SERVERS = {
+    "plain": (False, Serving(256, 0, 1, 1, "cpu")),
+    WAITING: (False, Serving(256, 100, 1, 1, "cpu")),
+    "coalesced": (True, Serving(256, 0, 1, 1, "cpu")),
+}
+# Timed one by one where a bare callback (which answered with nothing then) took 3.9 µs.
 BOUND = (
     "numpy's gather of a sample (1.1 µs where the bare callback takes 3.9), its argmax (0.5), two clocks (0.3), "
     "checks and books"
@@ -62,15 +69,18 @@ def _against_bare(
     return row(name, "bare callback", sides, pairs, bar, ratio=ratio, reference=reference, bound=bound)
 
 
-def null_server(bench: Bench) -> Iterator[Row]:
-    """Yields the highest load held of a session that does nothing over that of a callback, plain and coalesced."""
-    for coalesce in (False, True):
-        name = f"null Server, {'coalesced' if coalesce else 'plain'}"
-        serving = SERVER_SERVING[coalesce]
-        job: dict[str, Any] = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": serving.__dict__}
-        job |= {"limit_ms": LIMIT_MS, "coalesce": coalesce}
-        sides = {bare: {**job, "bare": bare} for bare in (True, False)}
-        pairs = loads_held(bench, name, sides, SERVER_START[coalesce])
-        why = f"served in batches of up to {serving.batch}, which wait {serving.max_wait_us} µs for more; "
-        why += f"each ratio is a power of {LOAD_STEP**2:.3g}"
-        yield row(name, "bare callback", "queries/s", pairs, Bar(False, 0.8, ""), ratio=True, why=why)
+def null_server(bench: Bench, kind: str) -> Iterator[Row]:
+    """Yields the highest load held of a session that does nothing over that of a callback; `kind` is of SERVERS."""
+    name = f"null Server, {kind}"
+    coalesce, serving = SERVERS[kind]
+    job: dict[str, Any] = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": serving.__dict__}
+    job |= {"limit_ms": LIMIT_MS, "coalesce": coalesce}
+    sides = {bare: {**job, "bare": bare} for bare in (True, False)}
+    peak = PeakLoad(LIMIT_MS, bench.seconds, UPSTREAM_START, coalesce, null=True)
+    # Upstream has no wait to set: the row without one has its column.
+    column = None if kind == WAITING else bench.peak_column(WORKLOADS[0], peak)
+    pairs = loads_held(bench, name, sides, SERVER_START[coalesce], column)
+    why = f"served in batches of up to {serving.batch}; {TRIALS}"
+    reference = beside(column, pairs, "", ratio=True)
+    bar = Bar(False, 0.8, "")
+    yield row(name, "bare callback", "queries/s", pairs, bar, ratio=True, why=why, reference=reference)

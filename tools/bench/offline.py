@@ -1,71 +1,62 @@
 """The rows of Offline: what the suite adds to a sample, and an accuracy run beside a performance run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
-from tools.bench.bench import BACKENDS, WORKLOADS, Bench, beside, child, offline_load, shown
+from tools.bench.bench import WORKLOADS, Bench, beside, child, offline_load, shown
 from tools.bench.rows import Bar, Row, row
 
 # Profiled in one test, batches of 64 on torch, µs of one core a sample: completing 0.9, checks and copies about 1.
 BOUND = "telling LoadGen of each sample by name, about a microsecond of one core, and what is done once a batch"
 
 
-def offline_overhead(bench: Bench) -> Iterator[Row]:
-    """Yields, by workload and backend, what the suite adds to a sample in Offline, in µs of the whole machine."""
-    for workload in WORKLOADS:
-        for backend in BACKENDS:
-            subject = bench.subject(workload, backend)
-            found = child("served", subject=subject, tune_seconds=0)
-            job = {"subject": subject, "serving": found["serving"], **offline_load(bench, found["samples_per_s"])}
-            name = f"Offline overhead, {workload}, {backend}"
-            column = bench.column(workload, "offline", "us_a_sample") if backend == "onnxruntime" else None
-            measure = _raw_and_suite("offline", job)
-            rates = bench.in_turn(name, measure, column)
-            costs = [(1e6 / raw, 1e6 / suite) for raw, suite in rates]
-            ratio = median(suite / raw for raw, suite in rates)
-            yield row(
-                name,
-                "raw loop",
-                "µs a sample",
-                costs,
-                Bar(True, 1.0, "µs"),
-                ratio=False,
-                extra={"throughput_ratio": ratio, "serving": found["serving"]},
-                why=f"throughput {ratio:.3f} of the raw loop's",
-                reference=beside(column, costs, "µs"),
-                bound=BOUND,
-            )
+def offline_overhead(bench: Bench, workload: str, backend: str) -> Iterator[Row]:
+    """Yields what the suite adds to a sample in Offline, in µs of the whole machine."""
+    subject = bench.subject(workload, backend)
+    found = child("served", subject=subject, tune_seconds=0)
+    job = {"subject": subject, "serving": found["serving"], **offline_load(bench, found["samples_per_s"])}
+    name = f"Offline overhead, {workload}, {backend}"
+    column = bench.column(workload, "offline", "us_a_sample") if backend == "onnxruntime" else None
 
-
-def _raw_and_suite(task: str, job: dict[str, Any]) -> Callable[[bool], tuple[float, float]]:
     def measure(raw_first: bool) -> tuple[float, float]:
-        found = child(task, raw_first=raw_first, **job)
-        return found["base"], found["suite"]
+        rates = child("offline", raw_first=raw_first, **job)
+        return 1e6 / rates["base"], 1e6 / rates["suite"]
 
-    return measure
+    costs = bench.in_turn(name, measure, column)
+    ratio = median(raw / suite for raw, suite in costs)
+    yield row(
+        name,
+        "raw loop",
+        "µs a sample",
+        costs,
+        Bar(True, 1.0, "µs"),
+        ratio=False,
+        extra={"throughput_ratio": ratio, "serving": found["serving"]},
+        why=f"throughput {ratio:.3f} of the raw loop's",
+        reference=beside(column, costs, "µs"),
+        bound=BOUND,
+    )
 
 
-def offline_parts(bench: Bench) -> Iterator[Row]:
+def offline_parts(bench: Bench, workload: str, backend: str) -> Iterator[Row]:
     """Yields the same without what LoadGen does before its first sample, the suite and the raw loop part by part.
 
     A machine that others use changes its speed from second to second by more than is to be measured.
     """
-    for workload in WORKLOADS:
-        for backend in BACKENDS:
-            subject = bench.subject(workload, backend)
-            found = child("served", subject=subject, tune_seconds=0)
-            job = {"subject": subject, "serving": found["serving"], **offline_load(bench, found["samples_per_s"] / 2)}
-            name = f"Offline overhead part by part, {workload}, {backend}"
+    subject = bench.subject(workload, backend)
+    found = child("served", subject=subject, tune_seconds=0)
+    job = {"subject": subject, "serving": found["serving"], **offline_load(bench, found["samples_per_s"] / 2)}
+    name = f"Offline overhead part by part, {workload}, {backend}"
 
-            def measure(_: bool, job: dict[str, Any] = job) -> tuple[float, float]:
-                seen = child("offline_parts", **job)
-                return seen["base"], seen["suite"]
+    def measure(_: bool) -> tuple[float, float]:
+        seen = child("offline_parts", **job)
+        return seen["base"], seen["suite"]
 
-            pairs = bench.in_turn(name, measure)
-            ratio = median(raw / suite for raw, suite in pairs)
-            why = f"{ratio:.3f} of the raw loop's speed, {shown(found['serving'])}"
-            yield row(name, "raw loop", "µs a sample", pairs, Bar(True, 1.0, "µs"), ratio=False, why=why, bound=BOUND)
+    pairs = bench.in_turn(name, measure)
+    ratio = median(raw / suite for raw, suite in pairs)
+    why = f"{ratio:.3f} of the raw loop's speed, {shown(found['serving'])}"
+    yield row(name, "raw loop", "µs a sample", pairs, Bar(True, 1.0, "µs"), ratio=False, why=why, bound=BOUND)
 
 
 def accuracy_path(bench: Bench) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.statistics import median_interval
 
-MET, MISSED, UNKNOWN = "met", "missed", "cannot tell"
+MET, MISSED, UNKNOWN, NO_BAR = "met", "missed", "cannot tell", "no bar"
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,23 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class NotMeasured:
+    """What was to be a row, and why it is none."""
+
+    name: str
+    why: str
+
+    def record(self) -> dict[str, Any]:
+        """Returns it as JSON-like values."""
+        return {"name": self.name, "not_measured": self.why}
+
+
+@dataclass(frozen=True)
 class Row:
-    """What was measured: `base` and `suite` are medians of the two sides, in the unit `sides`; `figures` one a pair."""
+    """What was measured: `base` and `suite` are medians of the two sides, in the unit `sides`; `figures` one a pair.
+
+    A figure that is only shown has no bar.
+    """
 
     name: str
     base_name: str
@@ -32,7 +47,7 @@ class Row:
     suite: float
     sides: str
     figures: tuple[float, ...]
-    bar: Bar
+    bar: Bar | None
     why: str = ""
     # What keeps the figure from its bar; for people, where it is not met.
     bound: str = ""
@@ -53,8 +68,15 @@ class Row:
             return -math.inf, math.inf
 
     @property
+    def unit(self) -> str:
+        """The unit of the figure."""
+        return self.bar.unit if self.bar else ""
+
+    @property
     def verdict(self) -> str:
         """Whether the whole interval lies inside the bar, outside, or neither."""
+        if self.bar is None:
+            return NO_BAR
         low, high = self.interval if self.bar.at_most else tuple(-end for end in reversed(self.interval))
         bar = self.bar.value if self.bar.at_most else -self.bar.value
         if high <= bar:
@@ -67,7 +89,7 @@ class Row:
 
         0 where it is told already.
         """
-        if self.verdict != UNKNOWN:
+        if self.bar is None or self.verdict != UNKNOWN:
             return 0
         low, high = self.interval
         distance = abs(self.figure - self.bar.value)
@@ -90,8 +112,8 @@ class Row:
             "low_95": low if math.isfinite(low) else None,
             "high_95": high if math.isfinite(high) else None,
             "figures": list(self.figures),
-            "unit": self.bar.unit,
-            "bar": str(self.bar),
+            "unit": self.unit,
+            "bar": str(self.bar) if self.bar else "",
             "verdict": self.verdict,
             "more_pairs": self.more_pairs,
             "why": self.why,
@@ -102,9 +124,25 @@ class Row:
 
 
 def row(
-    name: str, base_name: str, sides: str, pairs: list[tuple[float, float]], bar: Bar, *, ratio: bool, **more: Any
+    name: str,
+    base_name: str,
+    sides: str,
+    pairs: list[tuple[float, float]],
+    bar: Bar | None,
+    *,
+    ratio: bool,
+    **more: Any,
 ) -> Row:
     """Returns the row of pairs (base, suite): their ratios, suite over base, or their differences, suite minus base."""
     figures = tuple(suite / base if ratio else suite - base for base, suite in pairs)
     base, suite = (median(side) for side in zip(*pairs, strict=True))
     return Row(name, base_name, base, suite, sides, figures, bar, **more)
+
+
+def percent_row(
+    name: str, base_name: str, sides: str, pairs: list[tuple[float, float]], most: float, **more: Any
+) -> Row:
+    """Returns the row of what the suite adds to pairs (base, suite), in percent of the base: at most `most`."""
+    figures = tuple(100 * (suite - base) / base for base, suite in pairs)
+    base, suite = (median(side) for side in zip(*pairs, strict=True))
+    return Row(name, base_name, base, suite, sides, figures, Bar(True, most, "%"), **more)

@@ -1,79 +1,125 @@
 """The rows of Server: the highest load that is held, beside Offline, and by a choice of how queries come."""
 
 import json
+import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
 from common.errors import RunFailed
 from suite.progress import say
-from tools.bench.bench import WORKLOADS, Bench, child, shown
+from tools.bench.bench import Bench, beside, child, shown
 from tools.bench.rows import Bar, Row, row
+from tools.bench.upstream import Column, PeakLoad
 
 PEAK_TIMEOUT_S = 600
 # The fewest of which a median has a 95 % interval.
-LEAST_SEARCHES = 6
+LEAST_PAIRS = 6
+# A search takes as long as many pairs of other rows.
+PAIRS_A_SEARCH = 3
 
-# The step of the up-and-down method, and trials that find the level.
-LOAD_STEP = 1.07
-SETTLING = 6
 # The first trial, of the Offline throughput.
 START = 0.7
+# The steps that find the level, and the usual one of the up-and-down method from there.
+SETTLING_STEPS = (1.2, 1.2, 1.2, 1.1, 1.1, 1.1)
+STEP = 1.07
+# Powers of STEP: on a lattice of loads two sides that differ by less than a step could not be told apart.
+STEP_POWERS = (0.5, 1.5)
+# A load depends on the one before it, a mean of so many hardly on the last mean. Simulated, where loads within 10 % of
+# the edge may or may not be held: a correlation of 0.27, and the intervals of six pairs cover 94 % (of single trials
+# 0.56).
+TRIALS_A_PAIR = 4
+TRIALS = f"a pair is of {TRIALS_A_PAIR} trials a side, each about {STEP - 1:.0%} higher or lower than the one before"
+
 LIMIT_MS = 15.0
 # As long as a test of the quick profile, in which stalls come as they may.
 EFFICIENCY_S = 5.0
 TRACED_BATCH = 16
+# Where upstream's search begins, of the Offline throughput.
+UPSTREAM_START = 0.25
 BOUND = (
-    "phases of some tenths of a second in which both cores take 1.4 times the CPU time for a batch, without steal, and "
-    "in the raw loop too: one in a full run makes more than 1 of 100 queries late at any load above 0.7"
+    "LoadGen's thread, which takes the sessions' time for each query, and phases of some tenths of a second in which a "
+    "batch takes 1.4 times the CPU time on both cores, in the raw loop too"
 )
 
 
-def server_efficiency(bench: Bench) -> Iterator[Row]:
+def server_efficiency(bench: Bench, workload: str) -> Iterator[Row]:
     """Yields the peak that `suite.run --mode peak` confirmed over the throughput of Offline runs around it.
 
     Offline is served as is best for it, which may be another layout than Server's.
     """
-    for workload in WORKLOADS:
-        yield _efficiency(bench, workload)
-
-
-def _efficiency(bench: Bench, workload: str) -> Row:
     subject = bench.subject(workload, "onnxruntime")
     served = child("served", subject=subject, tune_seconds=0)
-    job = {"subject": subject, "seconds": EFFICIENCY_S, "limit_ms": LIMIT_MS}
-    load = {"serving": served["serving"], "scenario": "offline", "hint": served["samples_per_s"] / 1.1, "bare": False}
-    traces: list[dict[str, float]] = []
+    job: dict[str, Any] = {"subject": subject, "seconds": EFFICIENCY_S, "limit_ms": LIMIT_MS}
+    offline = {**job, "serving": served["serving"], "scenario": "offline", "bare": False}
+    offline["hint"] = served["samples_per_s"] / 1.1
+    name = f"Server efficiency, {workload}, onnxruntime"
+    searches: list[dict[str, float]] = []
 
     def measure(_: bool) -> tuple[float, float]:
         # In batches of Server's size: in larger ones a slow phase would not be seen.
-        traces.append(child("unhindered", **job, serving={**served["serving"], "batch": TRACED_BATCH}))
-        before = child("loaded_test", **job, **load)["figure"]
-        last = _peak(bench, workload)["confirmations"][-1]
-        after = child("loaded_test", **job, **load)["figure"]
-        # A load that was not held is no peak, however near it came.
-        return (before + after) / 2, last["qps"] if last["held"] else 0.0
+        trace = child("unhindered", **job, serving={**served["serving"], "batch": TRACED_BATCH})
+        before = child("loaded_test", **offline)["figure"]
+        say(f"{name}: searching the peak")
+        peak = _peak(bench, workload)
+        after = child("loaded_test", **offline)["figure"]
+        searches.append(_search(peak, trace, (before + after) / 2))
+        return searches[-1]["offline"], searches[-1]["confirmed"]
 
-    name = f"Server efficiency, {workload}, onnxruntime"
-    pairs = replace(bench, pairs=max(LEAST_SEARCHES, bench.pairs // 3)).in_turn(name, measure)
-    allowed, slow = ([one[key] for one in traces] for key in ("share", "slow"))
-    why = f"before the searches a server without cost would have held {median(allowed):.2f} of the raw loop's rate"
-    why += (
-        f" ({min(allowed):.2f} to {max(allowed):.2f}), and up to {max(slow):.1%} of that loop's batches took 1.25 times"
+    column = bench.peak_column(workload, PeakLoad(LIMIT_MS, EFFICIENCY_S, UPSTREAM_START * served["samples_per_s"]))
+    pairs = _fewer(bench, PAIRS_A_SEARCH).in_turn(name, measure, column)
+    yield row(
+        name,
+        "Offline",
+        "samples/s and queries/s",
+        pairs,
+        Bar(False, 0.8, ""),
+        ratio=True,
+        extra={"searches": searches},
+        why=f"{_explained(searches)}; Offline was served in {shown(served['serving'])}",
+        reference=beside(column, pairs, "", ratio=True),
+        bound=BOUND,
     )
-    why += f" the median; Offline was served in {shown(served['serving'])}"
-    return row(name, "Offline", "samples/s and queries/s", pairs, Bar(False, 0.8, ""), ratio=True, why=why, bound=BOUND)
+
+
+def _search(peak: dict[str, Any], trace: dict[str, float], offline: float) -> dict[str, float]:
+    """Returns what explains a search: loads in queries/s, and the number of full runs in which none was held."""
+    last = peak["confirmations"][-1]
+    return {
+        "offline": offline,
+        "unhindered": trace["load"],
+        "slow": trace["slow"],
+        "probed": peak["qps"],
+        # A load that was not held is no peak, however near it came.
+        "confirmed": last["qps"] if last["held"] else 0.0,
+        "not_held": sum(not one["held"] for one in peak["confirmations"]),
+    }
+
+
+def _explained(searches: list[dict[str, float]]) -> str:
+    def of_offline(key: str) -> str:
+        shares = [one[key] / one["offline"] for one in searches]
+        return f"{median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
+
+    stepped = median(one["not_held"] for one in searches)
+    return (
+        f"of Offline, a server without cost would have held {of_offline('unhindered')} in a loop before the search, "
+        f"the probes found {of_offline('probed')} and full runs confirmed {of_offline('confirmed')}, after {stepped:g} "
+        f"(median) that did not hold; up to {max(one['slow'] for one in searches):.1%} of the raw loop's batches "
+        "took 1.25 times the median"
+    )
 
 
 def _peak(bench: Bench, workload: str) -> dict[str, Any]:
-    """Returns what one search for the peak of a workload found, with the suite's own command."""
+    """Returns what one search for the peak of a workload found, with the suite's own command and no kept serving."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "suite.run", f"--workload={workload}", "--scenario=server", "--mode=peak"]
-        words += ["--json", f"--results-dir={folder}", f"--data-dir={bench.data_dir}", f"--cache-dir={bench.cache_dir}"]
+        words += ["--search-again", "--json", f"--results-dir={folder}"]
+        words += [f"--data-dir={bench.data_dir}", f"--cache-dir={bench.cache_dir}"]
         try:
             done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PEAK_TIMEOUT_S)
             found: dict[str, Any] = json.loads(done.stdout)["peak"]
@@ -85,49 +131,60 @@ def _peak(bench: Bench, workload: str) -> dict[str, Any]:
     return found
 
 
-def coalescing(bench: Bench) -> Iterator[Row]:
+def coalescing(bench: Bench, workload: str) -> Iterator[Row]:
     """Yields the highest load held with queries that are due coming in one call over that with each in its own."""
-    yield from _choice(bench, "coalesced", "plain", lambda coalesced: {"coalesce": coalesced})
+    yield _choice(bench, workload, "coalesced", "plain", lambda coalesced: {"coalesce": coalesced})
 
 
-def yielding(bench: Bench) -> Iterator[Row]:
+def yielding(bench: Bench, workload: str) -> Iterator[Row]:
     """Yields the highest load held with a thread that issues and yields over that with one that preempts sessions."""
-    yield from _choice(bench, "yielding", "preempting", lambda yields: {"preempts": not yields})
+    yield _choice(bench, workload, "yielding", "preempting", lambda yields: {"preempts": not yields})
 
 
-def _choice(bench: Bench, name: str, base: str, options: Callable[[bool], dict[str, Any]]) -> Iterator[Row]:
-    """Yields, by workload, the highest load that Server holds with a choice (True) over that without."""
-    for workload in WORKLOADS:
-        title = f"{name} Server, {workload}, onnxruntime"
-        subject = bench.subject(workload, "onnxruntime")
-        found = child("served", subject=subject, tune_seconds=0, scenario="server", limit_ms=LIMIT_MS)
-        job: dict[str, Any] = {"subject": subject, "serving": found["serving"], "bare": False}
-        sides = {without: {**job, **options(not without)} for without in (True, False)}
-        pairs = loads_held(bench, title, sides, START * found["samples_per_s"])
-        why = f"served in {shown(found['serving'])}; each ratio is a power of {LOAD_STEP**2:.3g}"
-        yield row(title, base, "queries/s", pairs, Bar(False, 1.0, ""), ratio=True, why=why)
+def _choice(bench: Bench, workload: str, name: str, base: str, options: Callable[[bool], dict[str, Any]]) -> Row:
+    """Returns the row of the highest load that Server holds with a choice (True) over that without."""
+    title = f"{name} Server, {workload}, onnxruntime"
+    subject = bench.subject(workload, "onnxruntime")
+    found = child("served", subject=subject, tune_seconds=0, scenario="server", limit_ms=LIMIT_MS)
+    job: dict[str, Any] = {"subject": subject, "serving": found["serving"], "bare": False}
+    sides = {without: {**job, **options(not without)} for without in (True, False)}
+    pairs = loads_held(bench, title, sides, START * found["samples_per_s"])
+    why = f"served in {shown(found['serving'])}; {TRIALS}"
+    return row(title, base, "queries/s", pairs, Bar(False, 1.0, ""), ratio=True, why=why)
 
 
-def loads_held(bench: Bench, name: str, sides: dict[bool, dict[str, Any]], start: float) -> list[tuple[float, float]]:
+def loads_held(
+    bench: Bench, name: str, sides: dict[bool, dict[str, Any]], start: float, column: Column | None = None
+) -> list[tuple[float, float]]:
     """Returns pairs of loads about those that each side, the base (True) and the other, holds half of the time.
 
     By the up-and-down method (Dixon and Mood, JASA 1948): a load that was held is followed by a higher one, one that
-    was not by a lower one. The pairs are the trials of both sides, in turn.
+    was not by a lower one. A pair is the geometric means of TRIALS_A_PAIR trials of either side, in turn.
     """
     loads = dict.fromkeys(sides, start)
 
-    def trial(side: bool) -> float:
+    def trial(side: bool, step: float) -> float:
         load = loads[side]
         job = {"scenario": "server", "seconds": bench.seconds, **sides[side]}
         held = child("loaded_test", hint=load, **job)["valid"]
-        loads[side] = load * LOAD_STEP if held else load / LOAD_STEP
+        loads[side] = load * step if held else load / step
         return load
 
-    def measure(base_first: bool) -> tuple[float, float]:
-        found = {side: trial(side) for side in (base_first, not base_first)}
-        return found[True], found[False]
+    def both(base_first: bool, step: float) -> dict[bool, float]:
+        return {side: trial(side, step) for side in (base_first, not base_first)}
 
-    say(f"{name}: finding the level")
-    for _ in range(SETTLING):
-        measure(True)
-    return bench.in_turn(name, measure)
+    def measure(base_first: bool) -> tuple[float, float]:
+        steps = [STEP ** random.uniform(*STEP_POWERS) for _ in range(TRIALS_A_PAIR)]
+        trials = [both(base_first == (number % 2 == 0), step) for number, step in enumerate(steps)]
+        base, other = (geometric_mean(one[side] for one in trials) for side in (True, False))
+        return base, other
+
+    for number, step in enumerate(SETTLING_STEPS, 1):
+        say(f"{name}: finding the level, {number} of {len(SETTLING_STEPS)}")
+        both(True, step)
+    return _fewer(bench, TRIALS_A_PAIR).in_turn(name, measure, column)
+
+
+def _fewer(bench: Bench, times: int) -> Bench:
+    """Returns a bench of fewer pairs, each of which takes `times` as long, and as many as an interval needs."""
+    return replace(bench, pairs=max(LEAST_PAIRS, bench.pairs // times))

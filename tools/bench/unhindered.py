@@ -35,10 +35,10 @@ def latencies_ns(arrivals_ns: Floats, times_ns: Floats, answered: Floats) -> Flo
     return completed - arrivals_ns
 
 
-def highest_share(
+def highest_load(
     ended_ns: Sequence[NDArray[np.int64]], batch: int, limit_ns: float, percentile: float, seed: int
 ) -> float:
-    """Returns the highest load held, by LoadGen's rule, over the rate of the trace; 0 where none is."""
+    """Returns the highest load held, by LoadGen's rule, in queries/s; 0 where none is."""
     times, answered = progress(ended_ns, batch)
     # While all sessions were at work, and with time left to be late in.
     whole_ns = min(float(ends[-1]) for ends in ended_ns)
@@ -55,4 +55,4 @@ def highest_share(
     while high - low > PRECISION:
         middle = (low + high) / 2
         low, high = (middle, high) if held(middle) else (low, middle)
-    return low
+    return low * rate * 1e9

@@ -1,0 +1,53 @@
+"""The least that LoadGen can be answered with: what LoadGen and its binding cost by themselves."""
+
+import numpy as np
+
+from scenarios.base import Session
+from scenarios.harness import loadgen
+from suite.subject import Subject
+
+# Completed in one call at most.
+MOST = 1024
+
+
+class Callback:
+    """What LoadGen's test needs beside `issue`: nothing is held back, and nothing can fail."""
+
+    faults: tuple[()] = ()
+
+    def flush(self) -> None:
+        """Does nothing: nothing is held back."""
+
+    def record_fault(self, kind: str, detail: str) -> None:
+        """Raises: nothing here can fail but this."""
+        raise RuntimeError(f"{kind}: {detail}")
+
+
+class Bare(Callback):
+    """Answers at once, with rows that are there already, by way of what the suite completes with; and no more."""
+
+    def __init__(self) -> None:
+        complete, rows = loadgen.completer(), np.zeros(MOST, np.int64)
+        one = rows[:1]
+
+        def issue(ids: list[int], indices: list[int]) -> None:
+            if len(ids) == 1:
+                complete(ids, one)
+                return
+            for start in range(0, len(ids), MOST):
+                part = ids[start : start + MOST]
+                complete(part, rows[: len(part)])
+
+        self.issue = issue
+
+
+class Least(Callback):
+    """The least that a single-stream callback in Python can do: the raw loop's turn, and LoadGen is told."""
+
+    def __init__(self, subject: Subject, session: Session) -> None:
+        batch, predict, complete = subject.dataset.batch, session.predict, loadgen.completer()
+
+        def issue(ids: list[int], indices: list[int]) -> None:
+            complete(ids, predict(batch(indices)).argmax(axis=1))
+
+        self.issue = issue
