@@ -127,7 +127,7 @@ CAPACITY = 10_000
         ),
         (
             "unhindered",
-            {"serving": TWO, "limit_ms": 1000.0, "seconds": 1.5},
+            {"serving": TWO, "limit_ms": 500.0, "seconds": 0.8},
             lambda found: 0 < found["load"] <= CAPACITY and 0 <= found["slow"] <= 1,
         ),
         # Two rounds of three servings, of which none is faster than its sessions are.
