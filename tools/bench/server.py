@@ -87,15 +87,16 @@ def server_efficiency(bench: Bench, workload: str) -> Iterator[Row]:
 
 
 def _search(peak: dict[str, Any], trace: dict[str, float], offline: float) -> dict[str, float]:
-    """Returns what explains a search: loads in queries/s, and the number of full runs in which none was held."""
-    last = peak["confirmations"][-1]
+    """Returns what explains a search: loads in queries/s, and how many of its full runs did not hold theirs."""
+    confirmed = peak["confirmed"]
     return {
         "offline": offline,
         "unhindered": trace["load"],
         "slow": trace["slow"],
         "probed": peak["qps"],
         # A load that was not held is no peak, however near it came.
-        "confirmed": last["qps"] if last["held"] else 0.0,
+        "confirmed": confirmed["qps"] if confirmed["held"] else 0.0,
+        "full_runs": len(peak["confirmations"]),
         "not_held": sum(not one["held"] for one in peak["confirmations"]),
     }
 
@@ -105,12 +106,12 @@ def _explained(searches: list[dict[str, float]]) -> str:
         shares = [one[key] / one["offline"] for one in searches]
         return f"{median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
 
-    stepped = median(one["not_held"] for one in searches)
+    failed, full_runs = (median(one[key] for one in searches) for key in ("not_held", "full_runs"))
     return (
         f"of Offline, a server without cost would have held {of_offline('unhindered')} in a loop before the search, "
-        f"the probes found {of_offline('probed')} and full runs confirmed {of_offline('confirmed')}, after {stepped:g} "
-        f"(median) that did not hold; up to {max(one['slow'] for one in searches):.1%} of the raw loop's batches "
-        "took 1.25 times the median"
+        f"the probes found {of_offline('probed')} and full runs confirmed {of_offline('confirmed')}; {failed:g} of "
+        f"{full_runs:g} full runs a search did not hold their load (medians); up to "
+        f"{max(one['slow'] for one in searches):.1%} of the loop's batches took 1.25 times the median"
     )
 
 
