@@ -12,7 +12,7 @@ HEADS = ("what", "measured", "bar", "verdict", "reference harness")
 
 
 def markdown(paths: Sequence[Path]) -> str:
-    """Returns a row of the files as a line each, the last of each name; raises UsageError for what is no such file."""
+    """Returns the rows of the files, the last of each name, a line each; raises UsageError for what is no such file."""
     machines: dict[str, None] = {}
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
@@ -24,8 +24,12 @@ def markdown(paths: Sequence[Path]) -> str:
             raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path} is no file that --out wrote ({type(error).__name__}: {error}).") from error
-    lines = [HEADS, ("---",) * len(HEADS), *map(_cells, found.values())]
-    return "\n".join([*(f"- {machine}" for machine in machines), "", *(f"| {' | '.join(line)} |" for line in lines)])
+    lines = [_line(one) for one in (HEADS, ["---"] * len(HEADS), *map(_cells, found.values()))]
+    return "\n".join([*(f"- {machine}" for machine in machines), "", *lines])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
