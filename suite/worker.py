@@ -39,6 +39,7 @@ from suite.variant import Requested, Serving
 
 if TYPE_CHECKING:
     from suite.probes.contest import Side
+    from suite.search import Terms
 
 CLOSE_TIMEOUT_S = 10.0
 
