@@ -306,7 +306,8 @@ def probe(job: dict[str, Any], channel: Channel) -> Any:
 def contest(job: dict[str, Any], channel: Channel) -> Any:
     """Returns a variant's answers to the evaluation set, and blocks in which it and the reference take turns.
 
-    One block where even the upper end of its accuracy's interval misses the target: its speed then decides nothing.
+    One block at most where even the upper end of its accuracy's interval misses the target: its speed then decides
+    nothing.
     `confidence` is the probability of each answer, `changes_with_batch` how many answers smaller batches change.
     """
     from common.statistics import wilson_interval
@@ -327,7 +328,7 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     found = probing.blocks(
         lambda: probing.block(reference, variant, rate),
         job["least_blocks"],
-        job["most_blocks"] if 100 * highest >= job["target_percent"] else 1,
+        job["most_blocks"] if 100 * highest >= job["target_percent"] else min(1, job["most_blocks"]),
         job["width"],
     )
     return {

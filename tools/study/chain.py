@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import exp, hypot, log
 
 from accuracy_scripts.paired import Outcomes
-from tools.study.findings import FAILED, Row
+from tools.study.findings import Row
 from tools.study.plan import REFERENCE, beginnings
 
 
@@ -25,7 +25,7 @@ class Addition:
 
 def chains(rows: Sequence[Row]) -> list[tuple[Row, list[Addition]]]:
     """Returns the rows of several steps of which each was measured, with what each step added."""
-    by_recipe = {row.cell.recipe: row for row in rows if row.state != FAILED}
+    by_recipe = {row.cell.recipe: row for row in rows if row.ratio}
     found = []
     for recipe, row in by_recipe.items():
         steps = [by_recipe.get(begun) for begun in beginnings(recipe)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import RunFailed, TandemError
-from suite import machine_state, plugins, prepare, rules, store
+from suite import machine_state, plugins, prepare, recipes, rules, store
 from suite.execute import execute
 from suite.law.eligible import emulates
 from suite.plan import PEAK, Asked, Plan, resolve
@@ -113,7 +113,8 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
         "serving": asdict(serving),
         "seconds": study.seconds,
         "least_blocks": study.least_blocks,
-        "most_blocks": study.most_blocks,
+        # What is emulated has no throughput of its own.
+        "most_blocks": 0 if recipes.emulated(cell.recipe) else study.most_blocks,
         "width": study.width,
         "target_percent": plugins.workload(cell.workload).target,
         "stream": _stream(cell),

@@ -24,7 +24,7 @@ from accuracy_scripts.paired import (
     fifths,
 )
 from common.statistics import holm
-from suite import notes, plugins
+from suite import notes, plugins, recipes
 from suite.law.eligible import emulates
 from suite.probes.contest import Block, interval, ratio
 from tools.study import shelf
@@ -50,7 +50,8 @@ WORTHLESS = (REFUSED, MISSES, EMULATED)
 class Row:
     """One variant beside its reference; what could not be measured has only `reason`.
 
-    `ratio` is its throughput over the reference's, `ends` its 95 % interval where there were blocks enough. `notes` are
+    `ratio` is its throughput over the reference's, 0 where it has none of its own (what is emulated), `ends` its 95 %
+    interval where there were blocks enough. `notes` are
     what the machine did meanwhile. `figure` is that of the full run, where
     there was one. `p_holm` holds for all rows of the study together. `before` is what the last step of a chain changed
     of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's confidence, the least
@@ -141,7 +142,7 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
         reason=_reason(judged),
         accuracy=record["accuracy_percent"],
         target=workload.target,
-        ratio=ratio(turns),
+        ratio=0.0 if recipes.emulated(cell.recipe) else ratio(turns),
         ends=interval(turns, record["first_blocks"]),
         blocks=len(turns),
         outcomes=outcomes,
@@ -162,7 +163,7 @@ def _notes(record: dict[str, Any], turns: Sequence[Block], cores: float) -> Iter
     """Yields what the machine did while a cell was measured, and by how much its speed drifted."""
     yield from notes.during(record["machine_during"], cores, "its blocks")
     speeds = [fmean(one.reference) for one in turns]
-    drift = max(speeds) / min(speeds)
+    drift = max(speeds, default=1.0) / min(speeds, default=1.0)
     if drift > DRIFT:
         yield f"the reference itself was {drift:.2f} times as fast in one of its blocks as in another"
 
@@ -193,8 +194,8 @@ def _reason(judged: dict[str, Any] | None) -> str:
 
 
 def ranked(found: Sequence[Row], value: Callable[[Row], float]) -> list[Row]:
-    """Returns the rows that were measured, the highest value first."""
-    return sorted((row for row in found if row.state != FAILED), key=lambda row: -value(row))
+    """Returns the rows that have a throughput, the highest value first."""
+    return sorted((row for row in found if row.ratio), key=lambda row: -value(row))
 
 
 def inversions(found: Sequence[Row]) -> list[Inversion]:
@@ -239,9 +240,9 @@ def pareto(found: Sequence[Row]) -> list[Row]:
 
 def treacherous(found: Sequence[Row]) -> list[tuple[str, list[Row], list[Row]]]:
     """Returns the recipes that meet the target on one workload and miss it on another: recipe, those rows, these."""
-    recipes = dict.fromkeys((row.cell.backend, row.cell.recipe) for row in found if row.state != FAILED)
+    known = dict.fromkeys((row.cell.backend, row.cell.recipe) for row in found if row.state != FAILED)
     pairs = []
-    for key in recipes:
+    for key in known:
         # In which scenario answers were taken hardly matters: one for each workload.
         once = {row.cell.workload: row for row in found if (row.cell.backend, row.cell.recipe) == key}
         own = [row for row in once.values() if row.state != FAILED]

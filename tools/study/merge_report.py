@@ -109,6 +109,8 @@ def _speed(side: Side) -> str:
 
 
 def _ratio(row: Row) -> str:
+    if not row.ratio:
+        return "none of its own"
     return f"{row.ratio:.2f} ({row.ends[0]:.2f} to {row.ends[1]:.2f})" if row.ends else f"{row.ratio:.2f} (one block)"
 
 

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from tools.study.findings import COUNTS, FAILED, WORTHLESS, Row, pareto
+from tools.study.findings import COUNTS, WORTHLESS, Row, pareto, ranked
 from tools.study.plan import REFERENCE
 
 GOOD, BAD, OPEN = "#54a24b", "#e45756", "#8a8f98"
@@ -17,7 +17,7 @@ def draw(rows: Sequence[Row], title: str) -> dict[str, bytes]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    measured = sorted((row for row in rows if row.state != FAILED), key=lambda row: -row.ratio)
+    measured = ranked(rows, lambda row: row.ratio)
     with matplotlib.rc_context({"svg.hashsalt": "tandem", "font.size": 9}):
         figure = Figure(figsize=(11, 5.4), layout="constrained")
         axes = figure.add_subplot()

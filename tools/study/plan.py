@@ -37,10 +37,23 @@ RECIPES = (
     "prune:0.9",
     "prune:0.3,scope=all",
     "prune:pattern=2:4",
+    "prune-channels:0.1",
+    "prune-channels:0.3",
+    "prune-channels:0.3,tune=1",
     "cluster:8",
     "cluster:4",
+    "lowrank:0.5",
     "prune:0.1+quantize:int8,range=reduced",
     "cluster:8+quantize:int8,range=reduced",
+    "emulate:int8",
+    "emulate:int8,scale=power-of-two",
+    "emulate:int8,granularity=tensor",
+    "emulate:int8,granularity=tensor,scale=power-of-two",
+    "emulate:int4",
+    "emulate:fp8-e4m3",
+    "emulate:fp8-e5m2",
+    "emulate:bf16",
+    "emulate:mxfp4",
 )
 # What tells most in little time: one of each kind, harmless and harmful.
 QUICK = (

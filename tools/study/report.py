@@ -57,6 +57,7 @@ READING = (
     "either; in the streams one over the percentile of a query's latency. 95 %: Student's t on the logarithms of the "
     "blocks' ratios, by the spread of those that told how many there had to be (Stein); one block has none. The "
     "reference's own row is the reference against itself: the noise floor.",
+    "What is emulated has an accuracy, and no throughput of its own.",
     "points: top-1 against the reference on the same samples, with Newcombe's interval; p: McNemar's exact test, by "
     "Holm for all rows of the study together; changed: answers that are not the reference's; worst class: what the "
     "class that lost most lost.",
@@ -94,8 +95,8 @@ def cells(row: Row) -> list[str]:
     reference = row.cell.recipe == REFERENCE
     return [
         name,
-        f"{row.ratio:.3f}",
-        f"{row.ends[0]:.3f} to {row.ends[1]:.3f}" if row.ends else "one block",
+        f"{row.ratio:.3f}" if row.ratio else "none of its own",
+        f"{row.ends[0]:.3f} to {row.ends[1]:.3f}" if row.ends else "one block" if row.ratio else "",
         f"{row.accuracy:.2f}",
         "" if reference else f"{100 * row.outcomes.difference:+.2f} ({low:+.2f} to {high:+.2f})",
         "" if reference else f"{row.p_holm:.2g}",

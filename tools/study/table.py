@@ -67,7 +67,7 @@ def _values(row: Row) -> dict[str, Any]:
     low, high = row.outcomes.interval()
     return {
         **found,
-        "ratio": row.ratio,
+        "ratio": row.ratio or "",
         "ratio_low_95": row.ends[0] if row.ends else "",
         "ratio_high_95": row.ends[1] if row.ends else "",
         "smallest_change_seen": "" if row.smallest_seen is None else row.smallest_seen,

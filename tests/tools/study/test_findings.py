@@ -57,7 +57,7 @@ class Made:
             "first_blocks": 2,
             "machine_during": {"other_work_cores": 1.5 if cell.recipe == "prune:0.1" else 0.0},
             "changes_with_batch": 20 if cell.recipe == "quantize:int8" else 0,
-            "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}],
+            "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}] if ratio else [],
         }
         # The first samples are the least sure.
         confidence = np.linspace(0.3, 1, len(answers), dtype=np.float32)
@@ -109,11 +109,14 @@ def test_each_row_says_what_its_throughput_is_worth(made: Made) -> None:
 
 def test_what_emulates_is_worth_no_throughput_whatever_its_accuracy(made: Made) -> None:
     for reference, wrong in ((RESNET, 640), (MOBILENET, 9000)):
-        made.add(of(reference, "prune:0.1+emulate:int8"), 3.0, wrong, {"float32 on CPU": 9})
+        made.add(of(reference, "prune:0.1+emulate:int8"), 0.0, wrong, {"float32 on CPU": 9})
     rows = {row.cell.workload: row for row in made.rows() if "emulate" in row.cell.recipe}
     assert {(row.state, row.valid_ratio) for row in rows.values()} == {(EMULATED, 0.0)}
     assert rows["fashion-mobilenet"].accuracy == 10.0
-    # The fastest, and in no full run.
+    # It has no throughput of its own, and is in no ranking, in no chain and in no full run.
+    assert {row.ratio for row in rows.values()} == {0.0} and not chains(made.rows())
+    assert not any("emulate" in row.cell.recipe for row in findings.ranked(made.rows(), lambda row: row.ratio))
+    assert "| `prune:0.1+emulate:int8` | none of its own |  | 93.60 |" in report.markdown(made.rows(), [])
     chosen = conduct.to_judge(Study(tuple(made.cells), verdicts=9), made.folder)
     assert not any("emulate" in cell.recipe for cell in chosen)
 
