@@ -52,7 +52,7 @@ def shares(found: Mapping[str, int]) -> str:
     """Returns the shares for people, the largest first."""
     total = sum(found.values())
     ordered = sorted(found.items(), key=lambda one: -one[1])
-    return ", ".join(f"{100 * count / total:.3g} % {label}" for label, count in ordered)
+    return ", ".join(f"{100 * count / total:.4g} % {label}" for label, count in ordered)
 
 
 def _original(name: str, products: Mapping[str, int]) -> str:

@@ -78,3 +78,7 @@ def test_nothing_is_said_where_one_node_cannot_be_counted() -> None:
 
 def test_shares_are_told_the_largest_first() -> None:
     assert shares({"float32 on CPU": 1, "uint8 x int8 on CPU": 3}) == "75 % uint8 x int8 on CPU, 25 % float32 on CPU"
+    # Little of another is not nothing.
+    assert shares({"float32 on CPU": 9995, "float32 x int4 on CPU": 5}) == (
+        "99.95 % float32 on CPU, 0.05 % float32 x int4 on CPU"
+    )
