@@ -59,8 +59,12 @@ def _backend(name: str) -> dict[str, Any]:
 
 def _optimization(name: str) -> dict[str, Any]:
     module: Any = plugins.load("suite.optimizations", "optimization", name)
-    parameters = "; ".join(f"{key}={'|'.join(values)}" for key, values in module.PARAMETERS.items())
+    parameters = "; ".join(f"{key}={_values(allowed)}" for key, allowed in module.PARAMETERS.items())
     return {"name": name, "about": f"{_first_line(module)} ({parameters})", "runs_here": True}
+
+
+def _values(allowed: tuple[str, ...] | range) -> str:
+    return f"{allowed[0]}..{allowed[-1]}" if isinstance(allowed, range) else "|".join(allowed)
 
 
 def _scenario(name: str) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from common.errors import RunFailed, UsageError
 
 # Words of --pin in place of a list.
-AUTO, OFF = "auto", "off"
+AUTO, OFF, ALL = "auto", "off", "all"
 
 # A core, or the first and the last of several; no machine has a core of more digits.
 _PART = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
 
 
 def requested(text: str) -> str:
-    """Returns --pin in the one form in which it is recorded: auto, off, or a list as the kernel writes it.
+    """Returns --pin in the one form in which it is recorded: auto, off, all, or a list as the kernel writes it.
 
     Raises UsageError for a list that cannot be read, that names cores which this process may not use, or where the
     platform cannot pin.
@@ -26,9 +26,11 @@ def requested(text: str) -> str:
     word = text.strip().lower()
     if word in (AUTO, OFF):
         return word
-    spans = _spans(text)
+    spans = [] if word == ALL else _spans(text)
     if not hasattr(os, "sched_setaffinity"):
         raise UsageError(f"--pin is '{text}', and threads cannot be pinned on this platform; use --pin off.")
+    if word == ALL:
+        return word
     allowed = os.sched_getaffinity(0)
     # What lies beyond the last core is not counted out: it may be a long way.
     outside = {high for _, high in spans if high > max(allowed)}
@@ -41,9 +43,11 @@ def requested(text: str) -> str:
 
 
 def cores_of(pin: str) -> tuple[int, ...]:
-    """Returns the cores that a recorded --pin names; auto and off name none, and nothing is pinned."""
+    """Returns the cores that a recorded --pin names here; auto and off name none, and nothing is pinned."""
     if pin in (AUTO, OFF):
         return ()
+    if pin == ALL:
+        return usable()
     return tuple(sorted({core for low, high in _spans(pin) for core in range(low, high + 1)}))
 
 
@@ -105,5 +109,5 @@ def _spans(text: str) -> list[tuple[int, int]]:
     found = [_PART.fullmatch(part.strip()) for part in text.split(",")]
     spans = [(int(one[1]), int(one[2] or one[1])) for one in found if one]
     if len(spans) < len(found) or any(low > high for low, high in spans):
-        raise UsageError(f"--pin is '{text}'; write auto, off, or cores as the kernel lists them, as in 0-3,8.")
+        raise UsageError(f"--pin is '{text}'; write auto, off, all, or cores as the kernel lists them, as in 0-3,8.")
     return spans

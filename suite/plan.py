@@ -29,7 +29,10 @@ class Hint:
 
 @dataclass(frozen=True)
 class Plan:
-    """One command, resolved. `hint` is in the scenario's own unit: samples/s, queries/s, or ns a query."""
+    """One command, resolved. `hint` is in the scenario's own unit: samples/s, queries/s, or ns a query.
+
+    `requested` is what the flags ask of serving; what the recipe asks besides is the variant's.
+    """
 
     workload: str
     backend: str
@@ -113,7 +116,8 @@ def resolve(asked: Asked) -> Plan:
         raise unknown("mode", asked.mode, MODES)
     if profile not in rules.names():
         raise unknown("profile", asked.profile, rules.names())
-    _check_use(asked, scenario, mode)
+    recipe, requested = recipes.canonical(recipes.parse(asked.optimize)), _requested(asked)
+    _check_use(asked, recipes.requested(recipe, requested), scenario, mode)
     conf = user_conf.read(Path(asked.user_conf), workload, scenario) if asked.user_conf else user_conf.UserConf()
     coalesce, coalesce_source = _coalescing(asked, scenario, conf)
     hint = _hint(asked, scenario, conf)
@@ -125,9 +129,9 @@ def resolve(asked: Asked) -> Plan:
         scenario=scenario,
         mode=mode,
         profile=profile,
-        recipe=recipes.canonical(recipes.parse(asked.optimize)),
+        recipe=recipe,
         options=_options(asked.backend_options),
-        requested=_requested(asked),
+        requested=requested,
         search_again=asked.search_again,
         tune_seconds=_tuning(asked, profile),
         hint=hint,
@@ -179,15 +183,17 @@ def _check_texts(words: Mapping[str, Any]) -> None:
             raise UsageError(f"What was given for {name.replace('_', ' ')} is not UTF-8: {value!a}.") from None
 
 
-def _check_use(asked: Asked, scenario: str, mode: str) -> None:
-    """Raises UsageError for a flag that would say nothing here."""
+def _check_use(asked: Asked, requested: Requested, scenario: str, mode: str) -> None:
+    """Raises UsageError for a flag that would say nothing here, or a recipe's step that asks for the same."""
     streams = scenario in ("single-stream", "multi-stream")
+    sessions = "--sessions" if asked.sessions is not None else "The recipe's parallel:sessions"
+    batch = "--max-batch" if asked.batch is not None else "The recipe's batch"
     idle = (
-        ("--sessions", asked.sessions is not None and streams, "queries come one at a time, to one session"),
+        (sessions, requested.sessions is not None and streams, "queries come one at a time, to one session"),
         ("--max-wait-us", asked.max_wait_us is not None and scenario != "server", "it is for batches in Server"),
         ("--save-outputs", asked.save_outputs and mode == "performance", "it is for accuracy runs"),
         ("--stages", asked.stages and mode == "accuracy", "they are of the performance run"),
-        ("--max-batch", scenario == "single-stream" and (asked.batch or 1) > 1, "queries are of one sample"),
+        (batch, scenario == "single-stream" and (requested.batch or 1) > 1, "queries are of one sample"),
         ("--target-qps", asked.target_qps is not None and mode == "accuracy", "an accuracy run has no load"),
         ("--expected-latency-ms", asked.expected_latency_ms is not None and mode == "accuracy", "it has no load"),
         ("--coalesce-queries", bool(asked.coalesce_queries) and mode == "accuracy", "an accuracy run has no load"),

@@ -182,7 +182,7 @@ def _search(
     versions: list[str],
 ) -> dict[str, Any]:
     """Returns what is found for a variant; `origin` is the subject of the model that its recipe began from."""
-    key = digest_of([variant.id, asdict(terms), environment.fingerprint(plan.requested.device), *versions])
+    key = digest_of([variant.id, asdict(terms), environment.fingerprint(variant.requested.device), *versions])
     kept = Path(plan.cache_dir) / "search" / f"{key}.json"
     known = {} if plan.search_again else _read(kept)
     if plan.tune_seconds is not None and "tuned" not in known:
@@ -192,7 +192,7 @@ def _search(
     job = {
         "subject": subject,
         "terms": asdict(terms),
-        "requested": asdict(plan.requested),
+        "requested": asdict(variant.requested),
         "known": begun,
         "tune_seconds": plan.tune_seconds,
         "seed": secrets.randbits(63),

@@ -28,11 +28,12 @@ EMULATED = "its recipe emulates another arithmetic, so that it has an accuracy a
 class Optimization(Protocol):
     """A module that makes one variant of another: a `Setter` or a `Maker`.
 
-    `MAIN` is the parameter that a bare word stands for; `PARAMETERS` names all, each with its allowed values.
+    `MAIN` is the parameter that a bare word stands for; `PARAMETERS` names all, each with its allowed values or whole
+    numbers.
     """
 
     MAIN: str
-    PARAMETERS: Mapping[str, tuple[str, ...]]
+    PARAMETERS: Mapping[str, tuple[str, ...] | range]
 
     def check(self, backend: BackendDescription, parameters: Mapping[str, str]) -> None:
         """Raises UsageError where the backend cannot have this optimization."""
@@ -40,10 +41,18 @@ class Optimization(Protocol):
 
 
 class Setter(Optimization, Protocol):
-    """An optimization that is a runtime's option, and leaves the model as it is."""
+    """An optimization that is a runtime's option, or a way of serving, and leaves the model as it is."""
 
     def apply(self, variant: Variant, backend: BackendDescription, parameters: Mapping[str, str]) -> Variant:
         """Returns the variant with this optimization, on a backend that can have it."""
+        ...
+
+
+class ServingSetter(Setter, Protocol):
+    """A setter of how the variant is to be served, as the command's flags can set it too."""
+
+    def requested(self, given: Requested, parameters: Mapping[str, str]) -> Requested:
+        """Returns what is then asked of serving; raises UsageError where `given` asks for something else."""
         ...
 
 
@@ -171,6 +180,15 @@ def emulated(recipe: str) -> bool:
     return any(step.name == EMULATION for step in parse(recipe))
 
 
+def requested(recipe: str, given: Requested) -> Requested:
+    """Returns what a recipe and the flags, which have `given`, ask of serving; raises UsageError where they differ."""
+    for step in parse(recipe):
+        optimization = _optimization(step.name)
+        if hasattr(optimization, "requested"):
+            given = cast(ServingSetter, optimization).requested(given, step.parameters)
+    return given
+
+
 def formats(recipe: str, backend: BackendDescription) -> tuple[str, ...]:
     """Returns in which formats a recipe can begin on a backend, the preferred one first."""
     makers = [maker(step.name) for step in parse(recipe) if _makes(step.name)]
@@ -247,8 +265,12 @@ def _check_parameter(name: str, optimization: Optimization, parameter: str, valu
     _check_value(f"{parameter} of {name}", value, optimization.PARAMETERS[parameter])
 
 
-def _check_value(what: str, value: str, allowed: tuple[str, ...] | int) -> None:
-    if isinstance(allowed, int):
+def _check_value(what: str, value: str, allowed: tuple[str, ...] | range | int) -> None:
+    if isinstance(allowed, range):
+        # As it is written in one way only, a recipe has one text.
+        if value not in map(str, allowed):
+            raise UsageError(f"The {what} is a whole number from {allowed[0]} to {allowed[-1]}, not '{value}'.")
+    elif isinstance(allowed, int):
         if not (value.isascii() and value.isdigit()):
             raise UsageError(f"The {what} is a whole number from 0 up, not '{value}'.")
     elif value not in allowed:

@@ -213,7 +213,7 @@ def _attempts(outcome: Outcome) -> tuple[str, str] | None:
 
 def _searched(outcome: Outcome) -> list[str]:
     """Returns a note where batch, sessions and threads were searched while the machine had other work."""
-    asked, found = outcome.ready.plan.requested, outcome.ready.preparation
+    asked, found = outcome.ready.variant.requested, outcome.ready.preparation
     load, cores = found.get("load_average_1min", 0.0), found["fingerprint"]["cores"]
     if load <= cores or None not in (asked.batch, asked.sessions, asked.threads):
         return []

@@ -51,7 +51,10 @@ _flag(flags.DEFINE_integer, "threads", None, "CPU threads of a session (default:
 _flag(flags.DEFINE_string, "device", "auto", "auto, cpu or cuda")
 _flag(flags.DEFINE_bool, "end_to_end", False, "decode and preprocess samples inside the measured region")
 _flag(
-    flags.DEFINE_string, "pin", "auto", "cores that the sessions share, as in 0-3,8; off: anywhere; auto: as found best"
+    flags.DEFINE_string,
+    "pin",
+    "auto",
+    "cores that the sessions share, as in 0-3,8; all; off: anywhere; auto: as found best",
 )
 _flag(
     flags.DEFINE_bool, "search_again", False, "search batch, sessions and threads again instead of using what was kept"

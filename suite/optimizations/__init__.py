@@ -1,1 +1,1 @@
-"""What changes a variant: one file an optimization, found by name; each sets a runtime's option or makes a model."""
+"""What changes a variant: one file an optimization, found by name; it sets an option or a serving, or makes a model."""

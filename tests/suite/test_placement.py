@@ -28,7 +28,15 @@ def eight(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("eight")
 @pytest.mark.parametrize(
     ("asked", "kept"),
-    [("auto", "auto"), ("OFF", "off"), ("0", "0"), ("3,1-2,8", "1-3,8"), (" 0-1, 1-2 ", "0-2"), ("8", "8")],
+    [
+        ("auto", "auto"),
+        ("OFF", "off"),
+        ("0", "0"),
+        ("3,1-2,8", "1-3,8"),
+        (" 0-1, 1-2 ", "0-2"),
+        ("8", "8"),
+        ("All", "all"),
+    ],
 )
 def test_a_list_is_kept_in_one_form(asked: str, kept: str) -> None:
     assert placement.requested(asked) == kept
@@ -37,7 +45,7 @@ def test_a_list_is_kept_in_one_form(asked: str, kept: str) -> None:
 @pytest.mark.usefixtures("eight")
 @pytest.mark.parametrize("asked", ["", "3-1", "a", "0,", "-1", "0--1", "1.5", "0-3/2", "١"])
 def test_what_is_no_list_is_refused(asked: str) -> None:
-    with pytest.raises(UsageError, match="write auto, off, or cores as the kernel lists them, as in 0-3,8"):
+    with pytest.raises(UsageError, match="write auto, off, all, or cores as the kernel lists them, as in 0-3,8"):
         placement.requested(asked)
 
 
@@ -51,8 +59,15 @@ def test_cores_that_the_process_may_not_use_are_refused(asked: str, outside: str
 def test_a_platform_that_cannot_pin_refuses_a_list_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_setaffinity")
     assert placement.requested("auto") == "auto" and placement.requested("off") == "off"
-    with pytest.raises(UsageError, match="cannot be pinned on this platform; use --pin off"):
-        placement.requested("0")
+    for asked in ("0", "all"):
+        with pytest.raises(UsageError, match="cannot be pinned on this platform; use --pin off"):
+            placement.requested(asked)
+
+
+@pytest.mark.usefixtures("eight")
+def test_all_are_the_cores_of_the_machine_that_it_is_asked_on() -> None:
+    assert placement.cores_of("all") == (0, 1, 2, 3, 8)
+    assert placement.cores_of("0-1") == (0, 1) and placement.cores_of("auto") == placement.cores_of("off") == ()
 
 
 @pytest.mark.parametrize(
