@@ -341,6 +341,24 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     }
 
 
+def sweep(job: dict[str, Any], channel: Channel) -> Any:
+    """Has servings take turns, and writes what each found as a line of the job's journal.
+
+    What ends this process, memory that is not there say, leaves the lines of the turns before.
+    """
+    from suite.probes.sweep import Turn
+    from suite.probes.sweep import sweep as taken
+
+    channel.phase(job["phase"], job["expected_samples"], silent=True)
+    subject = Subject.open(job["subject"], channel.beat)
+    subject.dataset.load(np.arange(subject.dataset.total))
+    turns = [Turn(Serving(**one["serving"]), one["samples"]) for one in job["turns"]]
+    with open(job["journal"], "a", encoding="utf-8") as journal:
+        for found in taken(subject, turns):
+            journal.write(json.dumps(found) + "\n")
+            journal.flush()
+
+
 def _system(
     job: dict[str, Any],
     subject: Subject,
@@ -394,6 +412,7 @@ TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
     "look": look,
     "turns": turns,
     "contest": contest,
+    "sweep": sweep,
 }
 
 

@@ -87,8 +87,10 @@ def measure(serving: Serving, seconds: float, stream: Stream | None) -> Measure:
     return rate
 
 
-def answers(side: Side, serving: Serving, outputs: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Returns the payload of each sample of the evaluation set, in index order.
+def answers(
+    side: Side, serving: Serving, outputs: NDArray[Any] | None = None, *, count: int | None = None
+) -> NDArray[Any]:
+    """Returns the payload of each sample of the evaluation set in index order, or of the first `count` and so on.
 
     `outputs`, if given, receives each sample's raw output.
     """
@@ -99,7 +101,7 @@ def answers(side: Side, serving: Serving, outputs: NDArray[Any] | None = None) -
         if payload is not None:
             found.append((ids, payload.copy()))
 
-    total = subject.dataset.total
+    total = subject.dataset.total if count is None else count
     speed.answer_all(subject, sessions, serving, total, keep, outputs)
     first = found[0][1]
     ordered = np.empty((total, *first.shape[1:]), first.dtype)
