@@ -1,0 +1,65 @@
+"""A map's text, table and record: every cell is there, with its figure or its reason."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from tests.tools.interact.made_up import chart
+from tests.tools.interact.test_shapes import AXES, accelerator
+from tools.interact import record, report
+from tools.interact.grid import Axes, Cell
+
+pytestmark = pytest.mark.side_by_side
+
+FAILED = Cell(1, 2, 1024, True)
+MADE = chart(AXES, accelerator, {FAILED: "no room"})
+
+
+def test_panels_stand_side_by_side_with_the_best_marked_and_dashes_where_nothing_is() -> None:
+    lines = report.text(MADE, "a title").splitlines()
+    assert lines[0] == "a title"
+    titles = [f"1 thread a session, {how}" for how in ("each batch gathered in turn", "the next batch gathered ahead")]
+    start = lines.index("      ".join(titles))
+    assert [line.split() for line in lines[start + 1 : start + 5]] == [
+        ["sessions", "1", "2", "sessions", "1", "2"],
+        ["1", "1.00", "1.50", "1", "1.20", "1.80"],
+        ["16", "4.00", "7.60", "16", "4.80", "9.12*"],
+        ["1,024", "0.50", "0.60", "1,024", "0.60", "0.72"],
+    ]
+    assert lines[start + 10].split() == ["1,024", "0.55", "-", "1,024", "-", "-"]
+    assert "best (*): batches of 16, 2 sessions of 1 thread, gathered ahead: 9.12 times" in "\n".join(lines)
+    assert "--optimize batch:16+parallel:2,threads=1" in "\n".join(lines)
+
+
+def test_each_reason_is_said_once_with_its_cells() -> None:
+    assert list(report.reasons(MADE)) == [
+        "1 session of 2 threads, batches of 1,024, the next batch gathered ahead: no room",
+        "2 sessions of 2 threads: 4 cores wanted, 2 can be used",
+    ]
+    large = {Cell(2, 1, batch, ahead): "no room" for batch in (16, 1024) for ahead in (False, True)}
+    assert next(report.reasons(chart(AXES, accelerator, large))) == (
+        "2 sessions of 1 thread, batches of 16, 1,024: no room"
+    )
+
+
+def test_table_and_record_hold_every_cell() -> None:
+    rows = {
+        (row["sessions"], row["threads"], row["batch"], row["ahead"]): row
+        for row in csv.DictReader(io.StringIO(record.table(MADE)))
+    }
+    assert len(rows) == len(AXES.cells)
+    best = rows["2", "1", "16", "True"]
+    assert float(best["relative"]) == pytest.approx(9.12, rel=1e-3)
+    assert (best["state"], best["rounds"]) == ("measured", "4")
+    assert (rows["1", "2", "1024", "True"]["reason"], rows["1", "2", "1024", "True"]["relative"]) == ("no room", "")
+    kept = json.loads(json.dumps(record.record(MADE, {"device": "cpu"})))
+    assert len(kept["cells"]) == len(rows) and kept["device"] == "cpu" and kept["best"]["batch"] == 16
+    assert [len(one["rounds_samples_per_s"]) for one in kept["cells"][:2]] == [4, 4]
+    assert {one["outcome"] for one in kept["shapes"]} <= {"seen here", "not seen here", "cannot tell", "not measured"}
+
+
+def test_a_map_of_one_cell_is_one() -> None:
+    text = report.text(chart(Axes((1,), (1,), (1,), (False,)), accelerator), "one")
+    assert "1.00*" in text and "not measured" in text

@@ -1,0 +1,150 @@
+"""Maps how batch, sessions, threads and gathering ahead interact: each value of one with each value of the others.
+
+    python -m tools.interact --workload fashion-resnet --backend onnxruntime --out map
+
+Every cell that the cores allow is measured in short turns, in rounds whose order is drawn anew, and what it answers is
+compared with what batches of 1 on 1 session of 1 thread answer. Prints a table a panel and which shapes known from
+an accelerator are seen here; writes map.json, map.csv, map.svg and map.png. Exit codes: 0 the map is drawn, 2 the
+command was wrong or its files cannot be kept, 3 the cell that all are compared with failed, 130 interrupted.
+"""
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from common.errors import UsageError
+from common.files import canonical_json, write_atomically
+from common.flags import new_flags, run
+from common.names import unknown
+from suite import environment, interrupts, machine_state, places, prepare, recipes, store
+from suite.placement import AUTO, OFF, cores_of
+from suite.plan import Asked, Plan, resolve
+from suite.progress import say
+from suite.resources import usable_cores
+from suite.variant import Requested
+from tools.interact import picture, report
+from tools.interact.conduct import ROUNDS, Chart, Ground, expected_s, measure, within
+from tools.interact.grid import axes
+from tools.interact.record import record, table
+
+FLAGS = new_flags()
+WORKLOAD = flags.DEFINE_string("workload", "fashion-resnet", "what is run", flag_values=FLAGS)
+BACKEND = flags.DEFINE_string("backend", "onnxruntime", "what runs it", flag_values=FLAGS)
+OPTIMIZE = flags.DEFINE_string("optimize", "", "recipe of the model, as in quantize:int8", flag_values=FLAGS)
+OPTIONS = flags.DEFINE_string("backend_options", "", "runtime options: name=value,name=value", flag_values=FLAGS)
+BATCHES = flags.DEFINE_list("batches", [], "largest batches (default: 1,2,4,...,1024)", flag_values=FLAGS)
+SESSIONS = flags.DEFINE_list("sessions", [], "sessions side by side (default: 1,2,4,...,cores)", flag_values=FLAGS)
+THREADS = flags.DEFINE_list("threads", [], "threads of a session (default: 1,2,4,...,cores)", flag_values=FLAGS)
+AHEAD = flags.DEFINE_enum(
+    "ahead", "both", ["both", "off"], "gather the next batch beside inference, too", flag_values=FLAGS
+)
+PIN = flags.DEFINE_string("pin", OFF, "cores that the sessions share: off, all, or as in 0-3,8", flag_values=FLAGS)
+DEVICE = flags.DEFINE_string("device", "auto", "auto, cpu or cuda", flag_values=FLAGS)
+SECONDS = flags.DEFINE_float("seconds", 2.0, "for a cell, in all of its turns", flag_values=FLAGS)
+ROUND_COUNT = flags.DEFINE_integer(
+    "rounds", ROUNDS, "in which each cell has a turn", lower_bound=2, upper_bound=100, flag_values=FLAGS
+)
+OUT = flags.DEFINE_string("out", "map", "folder of the map", flag_values=FLAGS)
+STALL = flags.DEFINE_float("stall_timeout", 60.0, "seconds without progress that end a process", flag_values=FLAGS)
+DATA = flags.DEFINE_string("data_dir", "", "the dataset (default: $TANDEM_DATA, else the cache's)", flag_values=FLAGS)
+CACHE = flags.DEFINE_string("cache_dir", "", "the cache (default: $TANDEM_CACHE or ~/.cache/tandem)", flag_values=FLAGS)
+
+
+def main(arguments: list[str]) -> int:
+    """Measures the map, prints it and writes its files."""
+    interrupts.install()
+    plan, folder = _plan(), Path(OUT.value)
+    pin = cores_of(plan.requested.pin)
+    cores = min(usable_cores(), len(pin)) if pin else usable_cores()
+    chosen = axes(cores, BATCHES.value, SESSIONS.value, THREADS.value, AHEAD.value)
+    _write(folder, {})
+    made = prepare.make(plan)
+    device = _device(plan)
+    count, minutes = len(within(chosen, cores)), expected_s(chosen, cores, SECONDS.value, ROUND_COUNT.value) / 60
+    say(f"map: {count} of {len(chosen.cells)} cells, {SECONDS.value:g} s each: about {minutes:.1f} minutes")
+    before, started = machine_state.reading(), store.now()
+    ground = Ground(made.subject, device, pin, cores, plan.stall_timeout_s)
+    chart = measure(chosen, ground, SECONDS.value, ROUND_COUNT.value)
+    about = {
+        "variant": made.variant.record(),
+        "backend_version": made.backend.version,
+        "device": device,
+        "pin": list(pin),
+        "axes": asdict(chosen),
+        "cores": cores,
+        "seconds": SECONDS.value,
+        "started_at": started,
+        "ended_at": store.now(),
+        "machine_during": machine_state.during(before, machine_state.reading()),
+        "fingerprint": environment.fingerprint(device),
+        "source_sha256": environment.source_digest(),
+    }
+    title = f"{plan.workload} on {plan.backend} ({device}){f', {plan.recipe}' if plan.recipe else ''}"
+    _write(folder, _files(chart, title, about))
+    print(report.text(chart, title))
+    print(f"\nmap: {', '.join(str(folder / f'map.{suffix}') for suffix in ('json', 'csv', 'svg', 'png'))}")
+    return 0
+
+
+def _plan() -> Plan:
+    """Returns what is asked; raises UsageError where the recipe asks for a serving, of which the map has all."""
+    if not 0.1 <= SECONDS.value <= 600:
+        raise UsageError(f"--seconds is {SECONDS.value:g}; it must be from 0.1 to 600.")
+    if recipes.requested(OPTIMIZE.value, Requested()) != Requested():
+        raise UsageError("--optimize asks for a way of serving, and the map has all; leave batch and parallel out.")
+    for room in environment.ROOMS:
+        environment.refuse_within(str(environment.ROOT / room), {"--out": OUT.value})
+    cache = places.cache_dir(CACHE.value, os.environ)
+    plan = resolve(
+        Asked(
+            workload=WORKLOAD.value,
+            backend=BACKEND.value,
+            scenario="offline",
+            mode="accuracy",
+            profile="quick",
+            optimize=OPTIMIZE.value,
+            backend_options=OPTIONS.value,
+            device=DEVICE.value,
+            pin=PIN.value,
+            data_dir=lambda dataset: str(places.data_dir(DATA.value, os.environ, cache, dataset)),
+            cache_dir=str(cache),
+            results_dir="results",
+            stall_timeout_s=STALL.value,
+        )
+    )
+    if plan.requested.pin == AUTO:
+        raise UsageError(f"--pin is {AUTO}, and nothing is chosen here; give {OFF}, all, or a list of cores.")
+    return plan
+
+
+def _device(plan: Plan) -> str:
+    """Returns the device that is asked for, or the backend's first; raises UsageError where it cannot be used here."""
+    usable = prepare.call("devices", {"backend": plan.backend}, plan.stall_timeout_s, "map")["devices"]
+    if plan.requested.device not in ("auto", *usable):
+        raise unknown("device here,", plan.requested.device, usable)
+    return str(usable[0] if plan.requested.device == "auto" else plan.requested.device)
+
+
+def _files(chart: Chart, title: str, about: dict[str, Any]) -> dict[str, bytes]:
+    texts = {"json": canonical_json(record(chart, about)), "csv": table(chart)}
+    return {**{suffix: one.encode() for suffix, one in texts.items()}, **picture.draw(chart, title)}
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes the map's files; raises UsageError where the folder takes none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix, content in files.items():
+            write_atomically(folder / f"map.{suffix}", content)
+    except OSError as error:
+        raise UsageError(
+            f"The map cannot be kept in {folder} ({error.strerror or error}). Give another --out."
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, FLAGS))
