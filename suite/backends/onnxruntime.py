@@ -34,6 +34,9 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PROVIDER_OPTIONS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 # The distributions that hold the module; the first is the one that we install.
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+# It would quantize weights that a model has in float32 where what goes in and comes out is quantized: a layer that a
+# recipe leaves in float32 would not run so.
+UNWANTED = ("WeightBiasQuantization",)
 # onnxruntime's levels: 3 lets errors through, which also come as exceptions; 4 only what ends the process.
 FATAL = 4
 
@@ -116,7 +119,7 @@ def _session_options(threads: int, graph_level: str) -> "onnxruntime.SessionOpti
 def _open(
     model: Path | bytes, device: str, options: "onnxruntime.SessionOptions", without: Sequence[str] = ()
 ) -> "onnxruntime.InferenceSession":
-    """Returns a session that really runs on `device`, `without` some optimizers; raises UsageError if there is none."""
+    """Returns a session that really runs on `device`, `without` more optimizers; raises UsageError if there is none."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -125,7 +128,7 @@ def _open(
     try:
         provider = (PROVIDERS[device], PROVIDER_OPTIONS[device])
         session = onnxruntime.InferenceSession(
-            model, options, providers=[provider], disabled_optimizers=list(without) or None
+            model, options, providers=[provider], disabled_optimizers=[*UNWANTED, *without]
         )
     except (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile) as error:
         raise UsageError(f"onnxruntime {version()} cannot load the model {model!s}: {error}") from error
