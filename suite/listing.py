@@ -9,6 +9,7 @@ from common.files import canonical_json
 from reference_models.base import Workload
 from scenarios.base import Scenario
 from suite import plugins, prepare, rules
+from suite.parameters import shown
 
 STALL_TIMEOUT_S = 120.0
 
@@ -59,12 +60,8 @@ def _backend(name: str) -> dict[str, Any]:
 
 def _optimization(name: str) -> dict[str, Any]:
     module: Any = plugins.load("suite.optimizations", "optimization", name)
-    parameters = "; ".join(f"{key}={_values(allowed)}" for key, allowed in module.PARAMETERS.items())
+    parameters = "; ".join(f"{key}={shown(values)}" for key, values in module.PARAMETERS.items())
     return {"name": name, "about": f"{_first_line(module)} ({parameters})", "runs_here": True}
-
-
-def _values(allowed: tuple[str, ...] | range) -> str:
-    return f"{allowed[0]}..{allowed[-1]}" if isinstance(allowed, range) else "|".join(allowed)
 
 
 def _scenario(name: str) -> dict[str, Any]:

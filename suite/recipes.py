@@ -16,6 +16,7 @@ from common import names as spelling
 from common.errors import UsageError
 from reference_models.base import Model
 from suite import plugins
+from suite.parameters import SEPARATOR, Numbers, Values, joined, numbers
 from suite.plugins import BackendDescription
 from suite.variant import Requested, Variant
 
@@ -33,7 +34,7 @@ class Optimization(Protocol):
     """
 
     MAIN: str
-    PARAMETERS: Mapping[str, tuple[str, ...] | range]
+    PARAMETERS: Mapping[str, Values]
 
     def check(self, backend: BackendDescription, parameters: Mapping[str, str]) -> None:
         """Raises UsageError where the backend cannot have this optimization."""
@@ -200,7 +201,7 @@ def runtime_options(backend: BackendDescription, given: Mapping[str, str]) -> di
     for option, value in given.items():
         if option not in backend.options:
             raise spelling.unknown(f"option of the backend {backend.name},", option, backend.options)
-        _check_value(f"option {option} of the backend {backend.name}", value, backend.options[option])
+        _one_text(f"option {option} of the backend {backend.name}", value, backend.options[option])
     return {
         option: given.get(option, str(allowed) if isinstance(allowed, int) else allowed[0])
         for option, allowed in backend.options.items()
@@ -249,8 +250,9 @@ def _parse_step(text: str) -> Step:
         parameter, value = _parse_parameter(word, optimization.MAIN)
         if parameter in parameters:
             raise UsageError(f"The recipe's step '{text}' gives {parameter} twice.")
-        _check_parameter(name, optimization, parameter, value)
-        parameters[parameter] = value
+        if parameter not in optimization.PARAMETERS:
+            raise spelling.unknown(f"parameter of {name}:", parameter, optimization.PARAMETERS)
+        parameters[parameter] = _one_text(f"{parameter} of {name}", value, optimization.PARAMETERS[parameter])
     return Step(spelling.normal(name), parameters)
 
 
@@ -259,13 +261,14 @@ def _parse_parameter(word: str, main: str) -> tuple[str, str]:
     return (before.strip(), after.strip()) if equals else (main, before.strip())
 
 
-def _check_parameter(name: str, optimization: Optimization, parameter: str, value: str) -> None:
-    if parameter not in optimization.PARAMETERS:
-        raise spelling.unknown(f"parameter of {name}:", parameter, optimization.PARAMETERS)
-    _check_value(f"{parameter} of {name}", value, optimization.PARAMETERS[parameter])
-
-
-def _check_value(what: str, value: str, allowed: tuple[str, ...] | range | int) -> None:
+def _one_text(what: str, value: str, allowed: Values | int) -> str:
+    """Returns the one text of a value; raises UsageError where it is not allowed."""
+    if isinstance(allowed, Numbers):
+        if not numbers(value):
+            raise UsageError(
+                f"The {what} is numbers of {allowed.what} joined by {SEPARATOR}, as in 0/7, not '{value}'."
+            )
+        return joined(numbers(value))
     if isinstance(allowed, range):
         # As it is written in one way only, a recipe has one text.
         if value not in map(str, allowed):
@@ -275,6 +278,7 @@ def _check_value(what: str, value: str, allowed: tuple[str, ...] | range | int) 
             raise UsageError(f"The {what} is a whole number from 0 up, not '{value}'.")
     elif value not in allowed:
         raise UsageError(f"The {what} cannot be '{value}'. Allowed: {', '.join(allowed)}.")
+    return value
 
 
 def _canonical_step(step: Step) -> str:

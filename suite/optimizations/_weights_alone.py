@@ -1,5 +1,6 @@
 """Weights alone as integers, a scale and a zero point for each group: onnxruntime's MatMulNBits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,27 @@ from suite.optimizations._onnx import rewritten
 IN_FLOAT32 = 1
 
 
-def make(source: Path, target: Path, *, bits: int, group: int, symmetric: bool) -> dict[str, Any]:
+def make(
+    source: Path, target: Path, *, bits: int, group: int, symmetric: bool, without: Sequence[str]
+) -> dict[str, Any]:
     """Writes the model with such weights in each MatMul and Gemm, and returns in how many of its layers.
 
-    `group` weights that are added up one after another have one scale; where `symmetric`, no zero point. Convolutions
+    `without` are the names of nodes that stay in float32; `group` weights that are added up one after another have one scale; where `symmetric`, no zero point. Convolutions
     stay in float32, as onnxruntime has no such kernel for one. Raises UsageError where there is nothing else.
     """
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     from onnxruntime.quantization.onnx_model import ONNXModel
 
-    with rewritten("quantize", source, target) as (model, found):
+    with rewritten("quantize", source, target, {}) as (model, found):
         # The quantizer looks for weights in a MatMul alone.
         ONNXModel(model).replace_gemm_with_matmul()
         MatMulNBitsQuantizer(
-            model, bits=bits, block_size=group, is_symmetric=symmetric, accuracy_level=IN_FLOAT32
+            model,
+            bits=bits,
+            block_size=group,
+            is_symmetric=symmetric,
+            accuracy_level=IN_FLOAT32,
+            nodes_to_exclude=list(without),
         ).process()
         made = sum(node.op_type == "MatMulNBits" for node in model.graph.node)
         if not made:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from common.errors import UsageError
 from scenarios.harness.sut import MAX_BATCH
 from suite.optimizations._serving import with_wanted
+from suite.parameters import Values
 from suite.plugins import BackendDescription
 from suite.variant import Requested, Variant
 
 MAIN = "size"
-PARAMETERS: Mapping[str, tuple[str, ...] | range] = {"size": range(1, MAX_BATCH + 1)}
+PARAMETERS: Mapping[str, Values] = {"size": range(1, MAX_BATCH + 1)}
 
 
 def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:

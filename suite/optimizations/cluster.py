@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from suite.optimizations._onnx import FORMATS as FORMATS
-from suite.optimizations._onnx import check_backend, rewritten
+from suite.optimizations._onnx import KEEPING, check_backend, rewritten
+from suite.parameters import Values
 from suite.plugins import BackendDescription
 
 MAIN = "bits"
-PARAMETERS = {"bits": ("4", "8")}
+PARAMETERS: Mapping[str, Values] = {"bits": ("4", "8"), **KEEPING}
 PACKAGES = ("onnx", "numpy")
 FINAL = False
 
@@ -40,7 +41,7 @@ def make(
     from onnx import numpy_helper
 
     left = []
-    with rewritten("cluster", source, target) as (_, layers):
+    with rewritten("cluster", source, target, parameters) as (_, layers):
         for _, tensor in layers:
             found = clustered(numpy_helper.to_array(tensor), 2 ** int(parameters[MAIN]))
             tensor.CopyFrom(numpy_helper.from_array(found, tensor.name))

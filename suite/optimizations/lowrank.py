@@ -61,7 +61,7 @@ def make(
     """
     from onnx import numpy_helper
 
-    with rewritten("lowrank", source, target) as (model, found):
+    with rewritten("lowrank", source, target, {}) as (model, found):
         ranks = {}
         for node, tensor in found:
             if is_linear(node, tensor, everywhere=parameters.get("scope") == "all"):

@@ -10,13 +10,14 @@ from dataclasses import replace
 from common.errors import UsageError
 from suite import placement
 from suite.optimizations._serving import with_wanted
+from suite.parameters import Values
 from suite.plugins import BackendDescription
 from suite.variant import Requested, Variant
 
 MAIN = "sessions"
 # As many as the flags take.
 COUNTS = range(1, 1025)
-PARAMETERS: Mapping[str, tuple[str, ...] | range] = {
+PARAMETERS: Mapping[str, Values] = {
     "sessions": COUNTS,
     "threads": COUNTS,
     "pin": (placement.OFF, placement.ALL),

@@ -10,22 +10,24 @@ from numpy.typing import NDArray
 from common.errors import UsageError
 from suite.optimizations import _tuning
 from suite.optimizations._onnx import FORMATS as FORMATS
-from suite.optimizations._onnx import check_backend, input_axis, rewritten
+from suite.optimizations._onnx import KEEPING, check_backend, input_axis, rewritten
 from suite.optimizations._tuning import PACKAGES as PACKAGES
 from suite.optimizations._tuning import open_because as open_because
 from suite.optimizations._tuning import samples_wanted as samples_wanted
 from suite.optimizations._tuning import to_train as to_train
 from suite.optimizations._tuning import train as train
+from suite.parameters import Values
 from suite.plugins import BackendDescription
 
 MAIN = "sparsity"
 # The first value of each is what is taken where none is given; sparsity has none.
-PARAMETERS = {
+CHOICES = {
     "sparsity": tuple(f"0.{tenths}" for tenths in range(1, 10)),
     "scope": ("layer", "all"),
     "pattern": ("any", "2:4"),
     **_tuning.PARAMETERS,
 }
+PARAMETERS: Mapping[str, Values] = {**CHOICES, **KEEPING}
 FINAL = False
 
 # Two of each four weights that follow one another among a filter's input channels stay, as sparse tensor cores want
@@ -51,7 +53,7 @@ def make(
     """Writes the model with zeros among its weights, and returns what share of them is zero."""
     from onnx import numpy_helper
 
-    with rewritten("prune", source, target) as (_, found):
+    with rewritten("prune", source, target, parameters) as (_, found):
         values = [numpy_helper.to_array(tensor) for _, tensor in found]
         pruned = (
             _two_of_four(values, [input_axis(node) for node, _ in found])
@@ -101,4 +103,4 @@ def _grouped(value: NDArray[Any], axis: int) -> NDArray[Any]:
 
 
 def _value(parameters: Mapping[str, str], name: str) -> str:
-    return parameters.get(name, PARAMETERS[name][0])
+    return parameters.get(name, CHOICES[name][0])

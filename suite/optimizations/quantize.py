@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
+from common.files import digest_of, sha256_bytes, sha256_file
 from suite.optimizations import _weights_alone
 from suite.optimizations._onnx import FORMATS as FORMATS
-from suite.optimizations._onnx import check_backend
+from suite.optimizations._onnx import KEEPING, check_backend, kept
+from suite.parameters import KEEP, Values
 from suite.plugins import BackendDescription
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 MAIN = "type"
 # The first value of each is what is taken where none is given.
-PARAMETERS = {
+CHOICES = {
     "type": ("int8", "int4", "float16"),
     "what": ("all", "weights"),
     "scales": ("static", "dynamic"),
@@ -31,6 +33,7 @@ PARAMETERS = {
     "samples": ("256", "64", "1024"),
     "group": ("32", "16", "64", "128"),
 }
+PARAMETERS: Mapping[str, Values] = {**CHOICES, **KEEPING}
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 FINAL = True
 
@@ -38,13 +41,15 @@ FINAL = True
 # has one scale a tensor.
 OF_STATIC = ("granularity", "calibration", "activations", "symmetry", "samples")
 # What there is to choose of where weights alone are quantized.
-OF_WEIGHTS = ("type", "what", "symmetry", "group")
+OF_WEIGHTS = ("type", "what", "symmetry", "group", KEEP)
 BITS = {"int8": 8, "int4": 4}
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 # The ranges of so many samples at a time are looked at: for a histogram every layer's outputs are kept meanwhile.
 CALIBRATION_BATCH = 32
 # Of the histogram of a tensor, as TensorRT has it (Migacz, "8-bit Inference with TensorRT", GTC 2017).
 BINS = 2048
+# The ranges that were taken last, by all that they come from: they are the same whichever layers are kept.
+_taken: dict[str, bytes] = {}
 
 
 def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
@@ -52,7 +57,7 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
     if MAIN not in parameters:
         raise UsageError("quantize needs a type: quantize:int8.")
     check_backend("quantize", backend)
-    others = [name for name in parameters if name != MAIN]
+    others = [name for name in parameters if name not in (MAIN, KEEP)]
     if parameters[MAIN] == "float16" and others:
         raise UsageError(f"{others[0]} of quantize says nothing with float16, which has no scales. Leave it out.")
     _check_weights(parameters)
@@ -77,8 +82,9 @@ def make(
 
     In float16 it still takes and gives float32.
     """
+    names = _kept(source, parameters)
     if parameters[MAIN] == "float16":
-        _float16(source, target)
+        _float16(source, target, names)
         return {}
     if _of_weights_alone(parameters):
         return _weights_alone.make(
@@ -87,6 +93,7 @@ def make(
             bits=BITS[parameters[MAIN]],
             group=int(_value(parameters, "group")),
             symmetric=_value(parameters, "symmetry") == "symmetric",
+            without=_as_matmul(names),
         )
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -98,10 +105,18 @@ def make(
         if samples is None:
             # onnxruntime has no integer convolution of signed weights.
             reduced = _value(parameters, "range") == "reduced"
-            quantize_dynamic(ready, target, weight_type=QuantType.QUInt8, reduce_range=reduced)
+            without = _as_matmul(names)
+            quantize_dynamic(
+                ready, target, weight_type=QuantType.QUInt8, reduce_range=reduced, nodes_to_exclude=without
+            )
         else:
-            _static(ready, target, parameters, samples)
+            _static(ready, target, parameters, samples, names)
     return {}
+
+
+def _as_matmul(names: list[str]) -> list[str]:
+    """Returns the names of nodes, and those of the MatMul that onnxruntime makes of a Gemm first."""
+    return [*names, *(f"{name}_MatMul" for name in names)]
 
 
 def _of_weights_alone(parameters: Mapping[str, str]) -> bool:
@@ -126,21 +141,30 @@ def _check_weights(parameters: Mapping[str, str]) -> None:
         )
 
 
-def _float16(source: Path, target: Path) -> None:
+def _kept(source: Path, parameters: Mapping[str, str]) -> list[str]:
+    """Returns the names of the nodes that stay in float32; what their neighbours take and give is rounded still."""
+    import onnx
+
+    return [name for layer in kept("quantize", onnx.load(source), parameters) for name in layer.names]
+
+
+def _float16(source: Path, target: Path, without: list[str]) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
+    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True, node_block_list=without), target)
 
 
-def _static(ready: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32]) -> None:
+def _static(
+    ready: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32], without: list[str]
+) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     method = getattr(CalibrationMethod, METHODS[_value(parameters, "calibration")])
     symmetric = _value(parameters, "symmetry") == "symmetric"
     with tempfile.TemporaryDirectory() as folder:
         ranges = Path(folder) / "ranges.json"
-        _calibrate(ready, ranges, method, samples, symmetric=symmetric)
+        ranges.write_bytes(_ranges(ready, method, samples, symmetric=symmetric))
         quantize_static(
             ready,
             target,
@@ -151,9 +175,22 @@ def _static(ready: Path, target: Path, parameters: Mapping[str, str], samples: N
             activation_type=getattr(QuantType, {"uint8": "QUInt8", "int8": "QInt8"}[_value(parameters, "activations")]),
             weight_type=QuantType.QInt8,
             calibrate_method=method,
+            nodes_to_exclude=without,
             extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True},
             calibration_cache_path=ranges,
         )
+
+
+def _ranges(model: Path, method: Any, samples: NDArray[np.float32], *, symmetric: bool) -> bytes:
+    """Returns what `_calibrate` writes, from memory where that was asked last: entropy takes a minute."""
+    key = digest_of([sha256_file(model), method.name, sha256_bytes(samples.tobytes()), symmetric])
+    if key not in _taken:
+        with tempfile.TemporaryDirectory() as folder:
+            ranges = Path(folder) / "ranges.json"
+            _calibrate(model, ranges, method, samples, symmetric=symmetric)
+            _taken.clear()
+            _taken[key] = ranges.read_bytes()
+    return _taken[key]
 
 
 def _calibrate(model: Path, ranges: Path, method: Any, samples: NDArray[np.float32], *, symmetric: bool) -> None:
@@ -192,4 +229,4 @@ def _reader(samples: NDArray[np.float32]) -> "CalibrationDataReader":
 
 
 def _value(parameters: Mapping[str, str], name: str) -> str:
-    return parameters.get(name, PARAMETERS[name][0])
+    return parameters.get(name, CHOICES[name][0])

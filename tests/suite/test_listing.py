@@ -31,7 +31,11 @@ def test_everything_is_listed_and_runs_here() -> None:
     assert [name for name in about if "can never count" in about[name]] == ["null", "simulated"]
     assert about["onnxruntime"].endswith("on cpu")
     optimizations = {entry["name"]: entry["about"] for entry in found["optimizations"]}
-    assert "mode=eager|compile" in optimizations["fuse"] and "bits=4|8" in optimizations["cluster"]
+    assert (
+        "mode=eager|compile" in optimizations["fuse"]
+        and "bits=4|8" in optimizations["cluster"]
+        and "keep=NUMBER/NUMBER" in optimizations["prune"]
+    )
 
 
 def test_what_cannot_run_is_marked_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,12 @@ def test_one_recipe_has_one_text(text: str) -> None:
         ("fuse:compiled", "mode of fuse cannot be 'compiled'. Allowed: eager, compile"),
         ("fuse:level=off,level=all", "gives level twice"),
         ("fuse:compile,mode=eager", "gives mode twice"),
+        ("cluster:4,keep=0|1", "keep of cluster is numbers of layers joined by /, as in 0/7, not '0|1'"),
+        ("cluster:4,keep=", "keep of cluster is numbers of layers"),
+        ("cluster:4,keep=-1", "not '-1'"),
+        ("cluster:4,keep=1/", "not '1/'"),
+        ("cluster:4,keep=²", "not '²'"),
+        ("fuse:compile,keep=1", "Unknown parameter of fuse: 'keep'"),
         ("fuse:", "'fuse:' is not complete"),
         ("fuse:compile+", "'' is not complete"),
         ("+fuse:compile", "'' is not complete"),
@@ -71,6 +77,12 @@ def test_what_is_no_recipe_is_refused_in_a_sentence(text: str, sentence: str) ->
     with pytest.raises(UsageError) as caught:
         recipes.parse(text)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["0/7/12", "12/7/0", "7/12/7/0", "007/12/0"])
+def test_the_layers_that_a_step_keeps_have_one_text(given: str) -> None:
+    assert recipes.canonical(recipes.parse(f"cluster:keep={given},4")) == "cluster:4,keep=0/7/12"
+    assert fold(f"quantize:float16,keep={given}", "onnxruntime").recipe == "quantize:float16,keep=0/7/12"
 
 
 def test_a_folded_variant_says_what_it_is() -> None:
