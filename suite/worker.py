@@ -2,10 +2,12 @@
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -359,6 +361,25 @@ def sweep(job: dict[str, Any], channel: Channel) -> Any:
             journal.flush()
 
 
+def layers(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns which layers the loss of a recipe's last making step comes from, and what is left of it without them."""
+    from suite import recipes
+    from suite.optimizations._onnx import described
+    from suite.probes import layers as probing
+
+    channel.phase("loading the models", silent=True)
+    before, after = (Subject.open(job[name], channel.beat) for name in ("before", "after"))
+    before.dataset.load(np.arange(before.dataset.total))
+    step = recipes.Step(**job["step"])
+    count = recipes.maker(step.name).samples_wanted(step.parameters)
+    samples = before.workload.calibrate(Path(job["data_dir"]), count).samples if count else None
+    with tempfile.TemporaryDirectory() as folder:
+        trial = probing.Trial(before, replace(after, dataset=before.dataset), step, samples, Path(folder))
+        # Between two answers a model is made.
+        phase = functools.partial(channel.phase, silent=True)
+        return probing.find(trial, described(before.model.path), job["most"], phase)
+
+
 def _system(
     job: dict[str, Any],
     subject: Subject,
@@ -413,6 +434,7 @@ TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
     "turns": turns,
     "contest": contest,
     "sweep": sweep,
+    "layers": layers,
 }
 
 

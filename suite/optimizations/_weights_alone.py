@@ -16,8 +16,9 @@ def make(
 ) -> dict[str, Any]:
     """Writes the model with such weights in each MatMul and Gemm, and returns in how many of its layers.
 
-    `without` are the names of nodes that stay in float32; `group` weights that are added up one after another have one scale; where `symmetric`, no zero point. Convolutions
-    stay in float32, as onnxruntime has no such kernel for one. Raises UsageError where there is nothing else.
+    `without` are the names of nodes that stay in float32; `group` weights that are added up one after another have one
+    scale; where `symmetric`, no zero point. Convolutions stay in float32, as onnxruntime has no such kernel for one.
+    Raises UsageError where there is nothing else.
     """
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     from onnxruntime.quantization.onnx_model import ONNXModel
