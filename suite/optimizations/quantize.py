@@ -80,7 +80,7 @@ def make(
 ) -> dict[str, Any]:
     """Writes the quantized model: with QDQ nodes where scales are fixed, with integer operators where they are not.
 
-    In float16 it still takes and gives float32.
+    In float16 it still takes and gives float32. Layers that it keeps multiply in float32.
     """
     names = _kept(source, parameters)
     if parameters[MAIN] == "float16":

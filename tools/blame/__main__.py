@@ -11,6 +11,7 @@ interrupted.
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from absl import flags
@@ -19,7 +20,7 @@ from common.errors import UsageError
 from common.files import canonical_json, write_atomically
 from common.flags import new_flags, run
 from suite import interrupts, places
-from suite.environment import ROOMS, ROOT, refuse_within
+from suite.environment import ROOMS, ROOT, fingerprint, refuse_within, source_digest
 from suite.progress import say
 from tools.blame import conduct, picture, report
 from tools.blame.conduct import Question
@@ -54,16 +55,26 @@ def main(arguments: list[str]) -> int:
     found = conduct.answer(question)
     print(report.text(found))
     say("blame: writing the report")
-    files = {"json": canonical_json(report.record(found)).encode(), "csv": report.table(found).encode()}
+    said = {**report.record(found), "fingerprint": fingerprint("cpu"), "source_sha256": source_digest()}
+    files = {"json": canonical_json(said).encode(), "csv": report.table(found).encode()}
     if found.effects:
         files |= picture.draw(found)
-    try:
-        for suffix, content in files.items():
-            write_atomically(folder / f"blame.{suffix}", content)
-    except OSError as error:
-        raise UsageError(f"The report cannot be written to {folder} ({error.strerror or error}).") from error
+    _write(folder, files)
     print(f"\nreport: {', '.join(str(folder / f'blame.{suffix}') for suffix in files)}")
     return 0
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files by their endings, and deletes a picture that is left of another recipe."""
+    try:
+        for suffix in ("json", "csv", "svg", "png"):
+            path = folder / f"blame.{suffix}"
+            if suffix in files:
+                write_atomically(path, files[suffix])
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"The report cannot be written to {folder} ({error.strerror or error}).") from error
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from suite.parameters import joined
 from suite.probes.layers import loses
 from tests.suite.commands import Command, Ended, cache
 from tools.blame import report
+from tools.blame.__main__ import _write as write
 from tools.blame.findings import Findings, Measured
 
 # The models are made first.
@@ -76,6 +77,13 @@ def test_where_nothing_is_lost_there_is_nothing_to_blame(outcomes: Outcomes, sen
     found = Findings("fashion-mobilenet", "onnxruntime", "", 92.26, whole, 31, 31, (), (), {})
     assert not loses(outcomes, whole.certificate)
     assert report.text(found).splitlines()[-1].startswith("nothing to blame: ") and sentence in report.text(found)
+
+
+def test_a_picture_of_another_recipe_does_not_stay(tmp_path: Path) -> None:
+    write(tmp_path / "out", dict.fromkeys(("json", "csv", "svg", "png"), b"of one"))
+    write(tmp_path / "out", dict.fromkeys(("json", "csv"), b"of another"))
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert found == {"blame.json": b"of another", "blame.csv": b"of another"}
 
 
 def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
