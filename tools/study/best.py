@@ -1,10 +1,10 @@
 """Seeks the fastest variant that counts within a budget of time: looks, turns in rounds, and full runs.
 
 First every candidate answers a few samples, then more, until it certainly misses its target or has answered all
-(suite.probes.looks). What does not miss it takes turns with the reference, in rounds (halving). Then full runs, from
-the fastest on. Each part has a share of the budget, and what one leaves is the next one's; what the full runs leave is
-for more rounds among those that cannot be told apart. Full runs begin only where the longest so far would still fit.
-Each step is a file of its own: started again, it goes on.
+(suite.probes.looks). What does not miss it takes turns with the reference, in rounds (halving). Then the fastest gets
+full runs as soon as it is surely faster than the reference, and those that cannot be told apart more rounds, until they
+can or the time is over; what is left of it is for full runs of the others that may be the fastest. Full runs begin only
+where the longest so far would still fit. Each step is a file of its own: started again, it goes on.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ from tools.study import candidates, halving, shelf
 from tools.study.candidates import SEED, Candidate, turns_name
 from tools.study.clock import Clock
 from tools.study.conduct import STALL_TIMEOUT_S, Places, judge, plan_of
+from tools.study.halving import Pace
 from tools.study.plan import QUICK, RECIPES, REFERENCE, Cell, Study, cells_of
 
 # Of a turn: rounds are many, and short ones show the hopeless early.
@@ -33,6 +34,9 @@ TURNS_SHARE, RUNS_SHARE, REFERENCE_SHARE = 0.25, 0.4, 0.25
 RUNS_S = 40.0
 
 READY = "ready"
+
+# Says who gets full runs, of paces, who is eligible, and verdicts.
+Which = Callable[[dict[Cell, Pace], set[Cell], dict[Cell, bool]], Cell | None]
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,8 @@ def carry_out(search: Search, places: Places, budget_s: float) -> tuple[list[Can
     def known() -> list[Candidate]:
         return candidates.read(search.cells, places.folder, workload, truth)
 
-    def judge_all() -> None:
-        while cell := _next_to_judge(known(), clock):
+    def judge_all(which: Which) -> None:
+        while clock.left() >= _longest(clock) and (cell := which(*candidates.figures(known()))):
             say(f"best: full runs of {cell.title}, {_said(clock)}")
             judge(cell, places)
             clock.done(shelf.VERDICTS, cell.id)
@@ -93,9 +97,10 @@ def carry_out(search: Search, places: Places, budget_s: float) -> tuple[list[Can
     _look_at_all(search, places, clock)
     while _round(search, places, clock, known(), _kept_for_runs(clock)):
         pass
-    judge_all()
+    judge_all(halving.leader)
     while _round(search, places, clock, known(), _longest(clock)):
-        judge_all()
+        judge_all(halving.leader)
+    judge_all(halving.next_to_judge)
     parts = {"looks": shelf.LOOKS, "turns": shelf.TURNS, "full runs": shelf.VERDICTS}
     return known(), {name: clock.spent(kind) for name, kind in parts.items()}
 
@@ -171,13 +176,6 @@ def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str,
         "blocks": blocks,
     }
     return {"seconds": search.seconds, "blocks": prepare.call("turns", job, STALL_TIMEOUT_S, "best")}
-
-
-def _next_to_judge(known: list[Candidate], clock: Clock) -> Cell | None:
-    """Returns whose full runs are next, None where there is nobody, or no time."""
-    if clock.left() < _longest(clock):
-        return None
-    return halving.next_to_judge(*candidates.figures(known))
 
 
 def _kept_by(cell: Cell, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -99,11 +99,13 @@ def answer(findings: Findings, target: float) -> Iterable[str]:
     else:
         yield f"Use `{best.cell.title}`: {_times(_pace(best))}, {_accuracy(best)}; target {target:.2f} %."
         yield _full_run(best)
-    tied = findings.tied()
-    if tied:
-        than = "it" if best else "the reference"
-        names = "; ".join(f"{_named(one)}, {findings.outcome(one)}" for one in tied)
-        yield f"Cannot be told to be slower than {than}: {names}."
+    than = "it" if best else "the reference"
+    for counts, what in ((True, "and counts too"), (False, "and had no full runs, for lack of time")):
+        tied = [one for one in findings.tied() if one.counts is counts]
+        if tied:
+            yield f"May be faster than {than}, {what}: {', '.join(map(_named, tied))}."
+    if findings.tied():
+        yield "A larger --budget tells more: started again with the same folder, it goes on."
     for one in findings.of(NEAR):
         assert one.outcomes is not None
         below = target - 100 * one.outcomes.variant_share
@@ -129,7 +131,11 @@ def left_out(findings: Findings) -> Iterable[str]:
 
 
 def _named(one: Candidate) -> str:
-    return f"`{one.cell.title}` ({_times(one.pace)})" if one.pace else f"`{one.cell.title}` (not timed)"
+    return f"`{one.cell.title}` ({_span(one.pace)})" if one.pace else f"`{one.cell.title}` (not timed)"
+
+
+def _span(pace: Pace) -> str:
+    return f"{pace.ratio:.2f}, {pace.low:.2f} to {pace.high:.2f}"
 
 
 def _times(pace: Pace) -> str:
@@ -164,7 +170,7 @@ def _cells(findings: Findings, one: Candidate) -> list[str]:
         f"{one.outcomes.total:,}" if one.outcomes else "",
         f"{100 * one.outcomes.variant_share:.2f}" if one.outcomes else "",
         "" if reference or not one.outcomes else _points(one).replace(" points, ", " (") + ")",
-        f"{one.pace.ratio:.2f} ({one.pace.low:.2f} to {one.pace.high:.2f})" if one.pace and not reference else "",
+        f"{_span(one.pace).replace(', ', ' (')})" if one.pace and not reference else "",
         findings.outcome(one),
     ]
 

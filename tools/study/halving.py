@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import exp, inf, sqrt
 from statistics import fmean
 
-from tools.study.plan import Cell
+from tools.study.plan import REFERENCE, Cell
 
 CONFIDENCE = 0.95
 FIRST_BLOCKS = 2
@@ -80,16 +80,26 @@ def due(known: Mapping[Cell, Pace], eligible: Collection[Cell], width: float) ->
     return [(cell, min(known[cell].blocks, MOST_AT_ONCE)) for cell in left if not known[cell].within(width)]
 
 
-def next_to_judge(known: Mapping[Cell, Pace], eligible: Collection[Cell], counts: Mapping[Cell, bool]) -> Cell | None:
-    """Returns who gets full runs next: the fastest without a verdict that may be the fastest of all that counts.
+def leader(known: Mapping[Cell, Pace], eligible: Collection[Cell], counts: Mapping[Cell, bool]) -> Cell | None:
+    """Returns the fastest of the eligible where it would win if it counted and has no verdict yet, else None."""
+    fastest = max((cell for cell in eligible if cell in known), key=lambda cell: known[cell].ratio, default=None)
+    return fastest if fastest and fastest not in counts and known[fastest].low > 1 else None
 
-    The reference is one of the eligible. That one counts does not end it, as long as another could be faster: its
-    upper end against the lower end of what counts. None where nobody is left; what is certainly slower than the
-    reference is nobody.
+
+def next_to_judge(known: Mapping[Cell, Pace], eligible: Collection[Cell], counts: Mapping[Cell, bool]) -> Cell | None:
+    """Returns who gets full runs next of those without a verdict that may be the fastest of all that counts.
+
+    That one counts does not end it, as long as another could be faster: its upper end against the lower end of what
+    counts. First what would win, the fastest first; then the reference, which is the answer where nothing wins; then
+    the others. None where nobody is left; what is certainly slower than the reference is nobody.
     """
     bar = max([1.0, *(known[cell].low for cell, passed in counts.items() if passed)])
     left = [cell for cell in eligible if cell in known and cell not in counts and known[cell].high >= bar]
-    return max(left, key=lambda cell: known[cell].ratio, default=None)
+
+    def rank(cell: Cell) -> tuple[bool, bool, float]:
+        return known[cell].low > 1, cell.recipe == REFERENCE, known[cell].ratio
+
+    return max(left, key=rank, default=None)
 
 
 def winner(known: Mapping[Cell, Pace], counts: Mapping[Cell, bool]) -> Cell | None:

@@ -1,5 +1,6 @@
 """Who goes on: decided on made-up figures."""
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -85,6 +86,10 @@ def test_the_first_that_counts_does_not_end_the_search() -> None:
         counts[cell] = True
     # SAME reaches up to where FAST begins; the reference does not, and SLOW is certainly slower than it.
     assert order == [FAST, CLOSE, SAME]
+    # In the midst of the rounds it is the turn of the first of them alone.
+    assert halving.leader(KNOWN, eligible, {}) == FAST
+    assert halving.leader(KNOWN, eligible, {FAST: True}) is None
+    assert halving.leader(KNOWN, eligible - {FAST}, {FAST: False}) == CLOSE
     assert halving.winner(KNOWN, counts) == FAST
 
 
@@ -101,7 +106,10 @@ def test_where_the_fastest_is_refused_what_it_had_driven_out_comes_next() -> Non
 
 
 def test_the_reference_is_the_answer_where_nothing_is_surely_faster() -> None:
-    known = {REFERENCE: REFERENCE_PACE, SAME: EQUAL, SLOW: SLOWER}
+    known = {REFERENCE: REFERENCE_PACE, SAME: replace(EQUAL, ratio=1.02), SLOW: SLOWER}
+    assert halving.leader(known, set(known), {}) is None
+    assert halving.next_to_judge(known, set(known), {}) == REFERENCE
+    assert halving.next_to_judge(known, set(known), {REFERENCE: True}) == SAME
     assert halving.next_to_judge(known, set(known), {SAME: True}) == REFERENCE
     assert halving.next_to_judge(known, set(known), {SAME: True, REFERENCE: True}) is None
     assert halving.winner(known, {SAME: True, REFERENCE: True}) is None
