@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# The smallest float32 with all its bits, a power of two.
+SMALLEST = 2.0**-126
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -68,7 +71,8 @@ class Format:
     """Codes of a type, and how values are scaled to them.
 
     `reach` is what a tensor's largest magnitude becomes by the tensor's own scale, None where it has none. Each `block`
-    of values along the input channels has a scale besides, which `shared` makes of the largest of it.
+    of values along the input channels, of which a depthwise filter has one, has a scale besides, which `shared` makes
+    of its largest magnitude.
     """
 
     grid: Grid
@@ -98,11 +102,10 @@ class Format:
         if self.reach is None:
             return None
         # Of zeros alone any scale is right.
-        exact = np.maximum(np.asarray(largest, np.float64) / self.reach, float(np.finfo(np.float32).tiny))
+        exact: NDArray[np.float64] = np.maximum(np.asarray(largest, np.float64) / self.reach, SMALLEST)
         if power_of_two:
             mantissa, exponent = np.frexp(exact)
-            powers: NDArray[np.float64] = np.ldexp(1.0, exponent - (mantissa == 0.5))
-            return powers
+            exact = np.ldexp(1.0, exponent - (mantissa == 0.5))
         return exact.astype(np.float32).astype(np.float64)
 
     def _largest_of_blocks(self, xp: Any, values: Any, axis: int, channels: int) -> Any:

@@ -85,9 +85,8 @@ def round_inputs(
 def _input(node: "onnx.NodeProto", chosen: Mapping[str, Sequence[int]]) -> Input | None:
     """Returns what a layer multiplies by its weights, None where it has no chosen ones."""
     place = WEIGHTS.get(node.op_type)
-    name = "" if place is None else str(node.input[place])
-    if name not in chosen:
+    if place is None or node.input[place] not in chosen:
         return None
     groups = next((one.i for one in node.attribute if one.name == "group"), 1)
     axis = 1 if node.op_type == "Conv" else -1
-    return Input(node.input[0], axis, chosen[name][input_axis(node)] * groups)
+    return Input(node.input[0], axis, chosen[node.input[place]][input_axis(node)] * groups)

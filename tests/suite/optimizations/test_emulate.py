@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reference_models.base import Workload
+from reference_models.base import Model, Workload
 from suite import plugins, shelf
 from suite.backends import onnxruntime
 from suite.optimizations import emulate
@@ -82,7 +82,7 @@ def expected(form: str, values: Values) -> Values:
     return bounded.astype(TYPES[form]).astype(np.float32)
 
 
-def by_blocks(form: str, values: Values, reach: float = 1.0) -> Values:
+def by_blocks(form: str, values: Values, reach: float) -> Values:
     """Returns what a block format makes of rows of values: block by block, with the types of ml_dtypes.
 
     `reach` is the largest magnitude of the tensor, for NVFP4's own scale.
@@ -135,9 +135,9 @@ class Multiplier:
         return np.asarray(numpy_helper.to_array(tensor))
 
     def outputs(self, samples: Values, level: str = "all") -> Values:
-        chosen = onnxruntime._session_options(1, level)
-        opened = onnxruntime._open(self.target, "cpu", chosen)
-        return np.asarray(opened.run(None, {"x": samples})[0])
+        model = Model("onnx", self.target, "", ())
+        opened = onnxruntime.load(model, RESNET, device="cpu", threads=1, options={"graph_level": level})
+        return opened.predict(samples)
 
 
 def assert_same(found: Values, wanted: Values) -> None:
@@ -265,13 +265,13 @@ def answers(recipe: str, workload: Workload) -> NDArray[np.int64]:
 
 @pytest.mark.parametrize(
     ("recipe", "workload", "least", "most"),
-    [("tf32", MOBILENET, 0.0, 0.005), ("int8", RESNET, 0.0, 0.03), ("int4", MOBILENET, 0.1, 1.0)],
+    [("tf32", MOBILENET, 0.0, 0.005), ("int8", RESNET, 0.0, 0.03), ("int4", MOBILENET, 0.03, 1.0)],
 )
 def test_a_workload_is_answered_almost_as_by_the_reference(
     recipe: str, workload: Workload, least: float, most: float
 ) -> None:
     changed = np.mean(answers(f"emulate:{recipe}", workload) != answers("", workload))
-    # Four bits are too few for the depthwise network.
+    # Four bits are few for the depthwise network.
     assert least <= changed <= most
 
 
