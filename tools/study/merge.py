@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
+from common.files import digest_of
 from suite.environment import source_digest
 from tools.study import findings, shelf
 from tools.study.findings import COUNTS, FAILED, WORTHLESS, Row
@@ -30,7 +31,8 @@ DESCRIBED = ("cpu_model", "cores", "kernel")
 class Member:
     """One study: a letter for its machine, and its rows; `models` and `answers` are those of its measured cells.
 
-    The evidence of its rows is named by a path from the folder of the merged report.
+    The evidence of its rows is named by a path from the folder of the merged report; `digest` is that of all that was
+    measured, and of what.
     """
 
     label: str
@@ -40,6 +42,7 @@ class Member:
     rows: list[Row]
     models: dict[Cell, str]
     answers: dict[Cell, NDArray[Any]]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ class Shared:
 def read(folders: Sequence[Path], out: Path, data_dir: Callable[[str], str]) -> list[Member]:
     """Returns the studies in these folders, for a report in `out`.
 
-    Raises UsageError where one is none or was altered, is given twice, or has other sources than the others: what
-    differs between two machines could then be the sources' doing.
+    Raises UsageError where one is none or was altered, is given twice or as a copy, or has other sources than the
+    others: what differs between two machines could then be the sources' doing.
     """
     if len(folders) < LEAST:
         raise UsageError("--merge wants two studies or more: give --merge once for each of their folders.")
@@ -105,6 +108,9 @@ def read(folders: Sequence[Path], out: Path, data_dir: Callable[[str], str]) -> 
     members = [
         _member(label, folder, out, data_dir) for label, folder in zip(_labels(len(folders)), folders, strict=True)
     ]
+    for one, other in combinations(members, 2):
+        if one.digest == other.digest:
+            raise UsageError(f"{other.folder} is a copy of {one.folder}, which agrees with itself. Give another study.")
     strangers = [one for one in members if one.source_sha256 != members[0].source_sha256]
     if strangers:
         first, other = members[0], strangers[0]
@@ -142,6 +148,7 @@ def _member(label: str, folder: Path, out: Path, data_dir: Callable[[str], str])
             rows=[_relocated(row, folder, out) for row in rows],
             models={cell: str(record["variant"]["model"]["sha256"]) for cell, record in known.items()},
             answers={cell: shelf.answers(folder, cell, record).labels for cell, record in known.items()},
+            digest=digest_of([about, *(record for _, record in ordered)]),
         )
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         # Whoever wrote these files is not known here.

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
@@ -174,6 +175,9 @@ def test_studies_are_given_each_once_and_the_report_lies_beside_them(machines: l
     ):
         with pytest.raises(UsageError, match=sentence):
             merge.read(folders, out, data_dir)
+    shutil.copytree(one, tmp_path / "copy")
+    with pytest.raises(UsageError, match="copy is a copy of .*one, which agrees with itself"):
+        merge.read([one, tmp_path / "copy"], tmp_path / "merged", data_dir)
     empty = Machine(tmp_path / "empty", "empty")
     with pytest.raises(UsageError, match="without a finished cell"):
         read([machines[0], empty], tmp_path / "merged")
@@ -181,7 +185,7 @@ def test_studies_are_given_each_once_and_the_report_lies_beside_them(machines: l
 
 def test_a_study_twice_measured_on_one_machine_is_called_so(tmp_path: Path) -> None:
     found = [Machine(tmp_path / name, "same") for name in ("first", "second")]
-    for machine in found:
-        machine.add(REFERENCE, 1.0, 650)
+    for machine, ratio in zip(found, (1.0, 1.001), strict=True):
+        machine.add(REFERENCE, ratio, 650)
     text = merge_report.markdown(read(found, tmp_path / "merged"))
     assert "these are the same machine" in text and "1 agree in all" in text
