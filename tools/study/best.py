@@ -147,7 +147,7 @@ def _round(search: Search, places: Places, clock: Clock, known: list[Candidate],
     """Has those who may be the fastest take turns, until so much time is left; tells whether another may follow."""
     ready = _due(search, known)
     for cell, blocks, before in ready:
-        if clock.left() <= reserve_s:
+        if clock.left() < reserve_s + clock.longest(shelf.TURNS):
             return False
         say(f"best: {before + blocks} blocks of {cell.title}, {_said(clock)}")
         record = _kept_by(cell, partial(_turns, search, cell, blocks, places))
