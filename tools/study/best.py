@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import RunFailed, TandemError, UsageError
-from suite import plugins, prepare, store
+from suite import plugins, prepare, recipes, store
 from suite.progress import say
 from tools.study import candidates, halving, shelf
 from tools.study.candidates import SEED, Candidate, turns_name
@@ -58,7 +58,9 @@ class Search:
 
 def default(workloads: Sequence[str], *, quick: bool) -> Study:
     """Returns what is searched without a plan; raises UsageError for an unknown workload."""
-    return Study(cells_of(workloads, ("onnxruntime",), (SCENARIO,), QUICK if quick else RECIPES), seconds=SECONDS)
+    # What is emulated has no throughput of its own.
+    own = [recipe for recipe in (QUICK if quick else RECIPES) if not recipes.emulated(recipe)]
+    return Study(cells_of(workloads, ("onnxruntime",), (SCENARIO,), own), seconds=SECONDS)
 
 
 def search_of(study: Study) -> Search:

@@ -69,7 +69,7 @@ def _dismissed(one: Candidate) -> str:
     if one.state == BELOW and one.outcomes:
         return f"misses its target, certain after {one.outcomes.total:,} samples"
     if one.state == EMULATED:
-        return "emulated: nothing shows that it multiplied in anything but float32"
+        return "emulated: the arithmetic that it is called by did not run here"
     return f"{one.state}: {one.reason}" if one.reason else one.state
 
 

@@ -53,6 +53,9 @@ def test_time_is_spent_once(tmp_path: Path) -> None:
 def test_one_workload_on_one_backend_is_searched() -> None:
     search = best.search_of(best.default(["fashion-mobilenet"], quick=True))
     assert search.reference == REFERENCE and REFERENCE not in search.cells[1:]
+    assert not any(
+        "emulate" in cell.recipe for cell in best.search_of(best.default(["fashion-resnet"], quick=False)).cells
+    )
     for cells in (
         cells_of(["all"], ["onnxruntime"], ["offline"], ["prune:0.5"]),
         cells_of(["fashion-resnet"], ["onnxruntime", "torch"], ["offline"], ["prune:0.5"]),
