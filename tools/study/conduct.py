@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import RunFailed, TandemError, UsageError
+from common.errors import RunFailed, TandemError
 from suite import machine_state, plugins, prepare, recipes, rules, store
 from suite.execute import execute
 from suite.law.eligible import emulates
@@ -106,8 +106,6 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
     """Returns what the contest of a cell with its reference found, and what was made and how it was served."""
     reference = prepare.make(plan_of(cell.reference, "accuracy", places))
     made = prepare.make(plan_of(cell, "accuracy", places)) if cell.recipe else reference
-    if made.variant.requested != reference.variant.requested:
-        raise UsageError("It asks for a serving of its own, and a study serves all alike. See tools.interact.")
     serving = _serving(cell, places)
     job = {
         "reference": reference.subject,

@@ -10,6 +10,7 @@ from common.errors import UsageError
 from common.files import digest_of
 from common.names import normal, unknown
 from suite import plugins, recipes
+from suite.variant import Requested
 
 REFERENCE = ""
 
@@ -220,7 +221,7 @@ def cells_of(
     wanted = known if ALL in workloads else [_known("workload", one, known) for one in workloads]
     at = [_known("backend", one, plugins.names("suite.backends")) for one in backends]
     how = [_known("scenario", one, plugins.names("scenarios")) for one in scenarios]
-    begun = [begin for one in given for begin in beginnings(recipes.canonical(recipes.parse(one)))]
+    begun = [begin for one in given for begin in beginnings(_served_alike(one))]
     return tuple(
         Cell(workload, backend, scenario, recipe)
         for workload in wanted
@@ -228,6 +229,17 @@ def cells_of(
         for scenario in how
         for recipe in dict.fromkeys((REFERENCE, *begun))
     )
+
+
+def _served_alike(text: str) -> str:
+    """Returns a recipe's one text; raises UsageError where it asks for a serving of its own."""
+    recipe = recipes.canonical(recipes.parse(text))
+    if recipes.requested(recipe, Requested()) != Requested():
+        raise UsageError(
+            f"'{recipe}' asks for a serving, and a study serves all variants alike. Leave that step out; "
+            "python -m tools.interact compares servings."
+        )
+    return recipe
 
 
 def beginnings(recipe: str) -> list[str]:
