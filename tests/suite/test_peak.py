@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from scenarios.harness import early_stopping
-from suite import curve, execute, peak, prepare
+from suite import curve, execute, peak, prepare, report
 from suite.conduct import Ready
 from suite.peak import CURVE_SHARES, MOST_PROBES, PRECISION, Peak, Probe
 from suite.plan import resolve
@@ -238,31 +238,6 @@ def test_a_backend_that_hangs_in_a_probe_is_no_load_too_high(tmp_path: Path) -> 
     assert records(tmp_path) == []
 
 
-def test_a_peak_is_confirmed_judged_and_drawn(tmp_path: Path) -> None:
-    ended = start(*SIMULATED, f"--results-dir={tmp_path}", "--json").end(150)
-    # A simulated backend never counts, whatever it holds.
-    assert ended.code == 1, ended.stderr
-    said = json.loads(ended.stdout)
-    folder = Path(said["runs"]["performance"]).parent
-    kept = json.loads((folder / "peak.json").read_text())
-    assert {key: kept[key] for key in said["peak"]} == said["peak"]
-    last = kept["confirmed"]
-    assert last in kept["confirmations"]
-    lines = list(csv.DictReader((folder / "peak.csv").read_text().splitlines()))
-    assert len(lines) == len(kept["probes"]) + len(kept["confirmations"])
-    assert [float(line["qps"]) for line in lines] == sorted(float(line["qps"]) for line in lines)
-    assert (folder / "peak.svg").read_text().startswith("<?xml")
-    assert (folder / "peak.png").read_bytes().startswith(b"\x89PNG")
-    # Probes are no attempts, full runs are; their evidence says what led to them.
-    performance = [one for one in records(tmp_path) if one[1]["mode"] == "performance"]
-    assert len(performance) == len(kept["confirmations"]) == said["attempts"]
-    run, record = next(one for one in performance if one[1]["hint"]["value"] == last["qps"])
-    assert (record["hint"]["source"], record["hint"]["value"]) == ("peak", last["qps"])
-    assert json.loads((run / "preparation.json").read_text())["peak"]["probes"] == kept["probes"]
-    failed = {check["name"] for check in said["verdict"]["checks"] if not check["passed"]}
-    assert "settings" not in failed and "prepared" not in failed and "eligible" in failed
-
-
 def test_the_same_curve_is_the_same_picture(tmp_path: Path) -> None:
     seen = [probe_of(900.0)(qps) for qps in (100.0, 500.0, 850.0, 950.0)]
     for name in ("one.svg", "two.svg"):
@@ -332,17 +307,38 @@ def test_a_load_that_made_half_of_the_queries_late_is_not_tried_again(p50_ms: fl
     assert peak.overloaded(seen, LIMIT_MS) is overloaded
 
 
-def test_a_peak_that_full_runs_do_not_hold_is_stepped_back_from(
+def test_a_peak_is_stepped_back_from_confirmed_judged_and_drawn(
     tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The probes are said to have found more than the system can do: 16 sessions of 20 ms hold no 800 queries/s."""
     at = ready(tmp_path, data_root, 80.0, 16, per_batch_us="20000", per_sample_us="0")
     at = dataclasses.replace(at, rules=dataclasses.replace(at.rules, min_duration_ms=1500, min_query_count=700))
-    monkeypatch.setattr(execute, "seek", lambda found: Peak(800.0, (), 1500.0, False))
+    probes = tuple(probe_of(1500.0)(qps) for qps in (1500.0, 1600.0))
+    monkeypatch.setattr(prepare, "ready", lambda plan: at)
+    monkeypatch.setattr(execute, "seek", lambda found: Peak(800.0, probes, 1500.0, False))
     monkeypatch.setattr(peak, "BACK_OFF", (0.4,))
     monkeypatch.setattr(peak, "HALVINGS", 1)
-    held, run, explanations, sought = execute._peak(at)
-    assert not explanations and sought.confirmed.held
-    assert held.hint == sought.confirmed.qps == run.get("hint", "value") == 600
-    assert [(round(one.qps), one.held) for one in sought.confirmations] == [(1500, False), (600, True), (949, False)]
-    assert len(records(tmp_path / "results")) == 3
+    outcome = execute.execute(at.plan)
+    sought = outcome.sought
+    assert sought and [(round(one.qps), one.held) for one in sought.confirmations] == [
+        (1500, False),
+        (600, True),
+        (949, False),
+    ]
+    # Probes are no attempts, full runs are; the highest that was held is judged, and its evidence says what led to it.
+    performance, accuracy = outcome.runs
+    made = records(tmp_path / "results")
+    assert outcome.attempts == 3 == sum(record["mode"] == "performance" for _, record in made)
+    assert (performance.get("hint", "source"), performance.get("hint", "value")) == ("peak", 600)
+    folder = performance.folder.parent
+    assert accuracy.folder.parent == folder and accuracy.mode == "accuracy"
+    kept = json.loads((folder / "peak.json").read_text())
+    assert kept["confirmed"] in kept["confirmations"] and kept["confirmed"]["qps"] == 600
+    assert json.loads((performance.folder / "preparation.json").read_text())["peak"]["probes"] == kept["probes"]
+    lines = list(csv.DictReader((folder / "peak.csv").read_text().splitlines()))
+    assert [float(line["qps"]) for line in lines] == sorted(one.qps for one in sought.seen)
+    assert (folder / "peak.svg").read_text().startswith("<?xml")
+    assert (folder / "peak.png").read_bytes().startswith(b"\x89PNG")
+    # A simulated backend never counts, whatever it holds; and these rules are shorter than the profile's.
+    assert {"eligible", "settings"} <= set(outcome.verdict.failed) and "prepared" not in outcome.verdict.failed
+    assert "600.0 queries/s within 80 ms at p99" in report.report(outcome, as_json=False)
