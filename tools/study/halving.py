@@ -20,7 +20,7 @@ MOST_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Pace:
-    """A variant's throughput over the reference's: of so many blocks, with the interval of 95 %."""
+    """A variant's throughput over the reference's: of so many blocks, with the interval of 95 % for all."""
 
     ratio: float
     low: float
@@ -41,7 +41,9 @@ def paces(found: Mapping[Cell, Sequence[float]]) -> dict[Cell, Pace]:
 
     Student's t with the spread of all variants' blocks together, as in an analysis of variance (Fisher, Statistical
     Methods for Research Workers, 1925): it is the machine's unrest rather than a variant's, and two blocks of each
-    of ten variants know it better than two of one. Everything is possible where no variant has two blocks.
+    of ten variants know it better than two of one. The intervals hold for all variants together (Bonferroni): of
+    twelve that are as fast as the reference, one would else come out as surely faster in a quarter of all searches.
+    Everything is possible where no variant has two blocks.
     """
     from scipy.special import stdtrit
 
@@ -50,7 +52,7 @@ def paces(found: Mapping[Cell, Sequence[float]]) -> dict[Cell, Pace]:
         return {cell: Pace(exp(fmean(logs)), 0.0, inf, len(logs)) for cell, logs in found.items()}
     middles = {cell: fmean(logs) for cell, logs in found.items()}
     squares = sum((one - middles[cell]) ** 2 for cell, logs in found.items() for one in logs)
-    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sqrt(squares / freedom)
+    reach = float(stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / len(found))) * sqrt(squares / freedom)
     return {cell: _pace(middles[cell], reach / sqrt(len(logs)), len(logs)) for cell, logs in found.items()}
 
 
