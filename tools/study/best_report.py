@@ -7,7 +7,7 @@ from typing import Any
 from accuracy_scripts.paired import CERTIFIED
 from tools.study import halving
 from tools.study.candidates import BELOW, EMULATED, NEAR, OPEN, UNSEEN, Candidate, figures
-from tools.study.findings import _reason
+from tools.study.findings import reason_of
 from tools.study.halving import Pace
 from tools.study.report import markdown_table
 
@@ -50,7 +50,7 @@ class Findings:
     def outcome(self, one: Candidate) -> str:
         """Returns what became of a candidate, and why it was dismissed where it was."""
         if one.verdict is not None:
-            return ("counts" if one.counts else f"refused: {_reason(dict(one.verdict))}") + (
+            return ("counts" if one.counts else f"refused: {reason_of(dict(one.verdict))}") + (
                 ": the fastest" if one is self.winner else ""
             )
         if one.state != OPEN:

@@ -139,7 +139,7 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
     return Row(
         cell=cell,
         state=_state(cell, record, judged, workload.target),
-        reason=_reason(judged),
+        reason=reason_of(judged),
         accuracy=record["accuracy_percent"],
         target=workload.target,
         ratio=0.0 if recipes.emulated(cell.recipe) else ratio(turns),
@@ -185,7 +185,8 @@ def _state(cell: Cell, record: dict[str, Any], judged: dict[str, Any] | None, ta
     return MISSES if record["accuracy_percent"] < target else UNJUDGED
 
 
-def _reason(judged: dict[str, Any] | None) -> str:
+def reason_of(judged: dict[str, Any] | None) -> str:
+    """Returns why full runs failed or do not count, nothing where there were none or they count."""
     if judged is None:
         return ""
     if judged["state"] != "judged":
