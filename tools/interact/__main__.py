@@ -44,7 +44,7 @@ AHEAD = flags.DEFINE_enum(
 )
 PIN = flags.DEFINE_string("pin", OFF, "cores that the sessions share: off, all, or as in 0-3,8", flag_values=FLAGS)
 DEVICE = flags.DEFINE_string("device", "auto", "auto, cpu or cuda", flag_values=FLAGS)
-SECONDS = flags.DEFINE_float("seconds", 2.0, "for a cell, in all of its turns", flag_values=FLAGS)
+SECONDS = flags.DEFINE_float("seconds", 1.5, "for a cell, in all of its turns", flag_values=FLAGS)
 ROUND_COUNT = flags.DEFINE_integer(
     "rounds", ROUNDS, "in which each cell has a turn", lower_bound=2, upper_bound=100, flag_values=FLAGS
 )

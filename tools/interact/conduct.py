@@ -16,6 +16,7 @@ from typing import Any
 from common.errors import RunFailed
 from suite import prepare
 from suite.probes.sweep import NOT_TRIED, Turn, filling
+from suite.progress import say
 from tools.interact.grid import REFERENCE, Axes, Cell, beyond
 
 # A cell's seconds are those of so many turns: enough for an interval, and none too short for a few batches.
@@ -23,8 +24,9 @@ ROUNDS = 8
 # What is gathered ahead is so beside the batch before it: of one batch there is none.
 LEAST_BATCHES = 3
 
-# Beside the turns, for the time that is told beforehand: a look at a cell and its answers; a process and its sessions.
-LOOK_S, PROCESS_S = 0.6, 4.0
+# Beside the turns, for the time that is told beforehand: a look at a cell, its answers, and what large batches take
+# longer; a process and its sessions.
+LOOK_S, PROCESS_S = 1.2, 4.0
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,13 @@ def measure(axes: Axes, ground: Ground, seconds: float, rounds: int) -> Chart:
     reasons = {cell: str(found["reason"]) for cell, found in looks.items() if "reason" in found}
     _check_reference(reasons)
     rates: dict[Cell, list[float]] = {cell: [] for cell in looks if cell not in reasons}
+    speeds = {cell: float(looks[cell]["samples_per_s"]) for cell in rates}
+    turns = {cell: _turn(cell, ground, speeds[cell] * seconds / rounds) for cell in rates}
+    left_s = rounds * (PROCESS_S + sum((turn.samples or 0) / speeds[cell] for cell, turn in turns.items()))
+    say(f"map: {rounds} rounds of {len(turns)} cells: about {left_s / 60:.1f} minutes more")
     for number in range(1, rounds + 1):
-        left = _shuffled(cell for cell in rates if cell not in reasons)
-        turns = {cell: _turn(cell, ground, looks[cell]["samples_per_s"] * seconds / rounds) for cell in left}
-        for cell, found in _taken(turns, ground, f"round {number} of {rounds}", first=False):
+        left = {cell: turns[cell] for cell in _shuffled(cell for cell in rates if cell not in reasons)}
+        for cell, found in _taken(left, ground, f"round {number} of {rounds}", first=False):
             if "reason" in found:
                 reasons[cell] = found["reason"]
             else:
