@@ -11,6 +11,8 @@ import pytest
 from accuracy_scripts.top1 import read_labels, score
 from common.errors import UsageError
 
+pytestmark = pytest.mark.side_by_side
+
 ROOT = Path(__file__).parents[2]
 
 

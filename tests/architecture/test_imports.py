@@ -11,6 +11,8 @@ import pytest
 
 from suite import plugins
 
+pytestmark = pytest.mark.side_by_side
+
 PROJECT = Path(__file__).parents[2]
 ROOMS = ("tools", "suite", "scenarios", "reference_models", "accuracy_scripts", "common")
 

@@ -25,6 +25,8 @@ from common.statistics import (
     wilson_interval,
 )
 
+pytestmark = pytest.mark.side_by_side
+
 
 def exact_fisher(a: int, n_a: int, b: int, n_b: int) -> float:
     """Returns the tail by counting, without rounding."""

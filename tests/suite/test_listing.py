@@ -10,6 +10,8 @@ from suite import plugins, rules
 from suite.listing import listing
 from tests.suite.commands import cache
 
+pytestmark = pytest.mark.side_by_side
+
 KINDS = {
     "workloads": plugins.names("reference_models"),
     "backends": plugins.names("suite.backends"),

@@ -22,6 +22,8 @@ from reference_models.datasets import fashion_mnist
 from reference_models.datasets.fashion_mnist import DataFile
 from tools.fetch_data import Limits, Places, command, fetch
 
+pytestmark = pytest.mark.side_by_side
+
 PROJECT = Path(__file__).parents[2]
 
 # Noise does not shrink, so a part of the .gz is a part of the content.
