@@ -316,7 +316,7 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     from suite.probes import contest as probing
 
     serving, reference, variant = _sides(job, channel)
-    subject = variant[0]
+    subject, terms = variant[0], probing.Terms.from_record(job["terms"])
     arithmetic = _arithmetic(subject, serving, channel)
     channel.phase("answering the evaluation set")
     outputs = np.empty((subject.dataset.total, *subject.workload.output_shape), np.float32)
@@ -325,14 +325,9 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     right = int(np.count_nonzero(answers.reshape(-1) == subject.dataset.truth()))
     _, highest = wilson_interval(right, len(answers))
     channel.phase("taking turns with the reference")
-    stream = probing.Stream(**job["stream"]) if job["stream"] else None
-    rate = probing.measure(serving, job["seconds"], stream)
-    found = probing.blocks(
-        lambda: probing.block(reference, variant, rate),
-        job["least_blocks"],
-        job["most_blocks"] if 100 * highest >= job["target_percent"] else min(1, job["most_blocks"]),
-        job["width"],
-    )
+    rate = probing.measure(serving, terms.seconds, terms.stream)
+    most = terms.most_blocks if 100 * highest >= terms.target_percent else min(1, terms.most_blocks)
+    found = probing.blocks(lambda: probing.block(reference, variant, rate), terms.least_blocks, most, terms.width)
     return {
         "answers": answers.reshape(-1).tolist(),
         "confidence": probing.confidence(outputs).tolist(),

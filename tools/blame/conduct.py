@@ -1,6 +1,6 @@
 """Asks in processes of their own which layers a recipe's loss comes from, and how fast it is without them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from suite import plugins, prepare, recipes
 from suite.parameters import KEEP, joined, numbers
 from suite.plan import Asked, Plan, resolve
 from suite.prepare import Made
+from suite.probes.contest import Terms
 from suite.probes.layers import Effect, judged
 from suite.recipes import Step
 from tools.blame.findings import Findings, Measured, Pace
-from tools.study.conduct import STALL_TIMEOUT_S, blocks
+from tools.study.conduct import STALL_TIMEOUT_S, blocks, contest
 
 # Turns of a contest: short ones, as its ratio is told beside the accuracy and decides nothing.
-TURNS: Mapping[str, float] = {"seconds": 0.35, "least_blocks": 3, "most_blocks": 6, "width": 0.03}
+# A variant that misses its target is timed as well.
+TERMS = Terms(seconds=0.35, least_blocks=6, most_blocks=6, width=0.03, target_percent=0.0)
 
 
 @dataclass(frozen=True)
@@ -132,15 +134,7 @@ def _paces(question: Question, texts: list[str]) -> dict[str, Pace]:
     found = {}
     for text in texts:
         made = prepare.make(_plan(question, text))
-        job = {
-            "reference": reference.subject,
-            "variant": made.subject,
-            "serving": asdict(reference.serving),
-            # A variant that misses its target is timed as well.
-            "target_percent": 0.0,
-            **TURNS,
-        }
-        answer = prepare.call("contest", job, STALL_TIMEOUT_S, "blame")
+        answer = contest(reference.subject, made.subject, reference.serving, TERMS, "blame")
         found[text] = Pace(tuple(blocks(answer)), answer["arithmetic"])
     return found
 

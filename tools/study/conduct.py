@@ -15,7 +15,7 @@ from suite import machine_state, plugins, prepare, recipes, rules, store
 from suite.execute import execute
 from suite.law.eligible import emulates
 from suite.plan import PEAK, Asked, Plan, resolve
-from suite.probes.contest import Block, ratio
+from suite.probes.contest import Block, Stream, Terms, ratio
 from suite.progress import say
 from suite.variant import Serving
 from tools.study import shelf
@@ -107,29 +107,35 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
     reference = prepare.make(plan_of(cell.reference, "accuracy", places))
     made = prepare.make(plan_of(cell, "accuracy", places)) if cell.recipe else reference
     serving = _serving(cell, places)
-    job = {
-        "reference": reference.subject,
-        "variant": made.subject,
-        "serving": asdict(serving),
-        "seconds": study.seconds,
-        "least_blocks": study.least_blocks,
+    terms = Terms(
+        seconds=study.seconds,
+        least_blocks=study.least_blocks,
         # What is emulated has no throughput of its own.
-        "most_blocks": 0 if recipes.emulated(cell.recipe) else study.most_blocks,
-        "width": study.width,
-        "target_percent": plugins.workload(cell.workload).target,
-        "stream": _stream(cell),
-    }
-    found = prepare.call("contest", job, STALL_TIMEOUT_S, "study")
+        most_blocks=0 if recipes.emulated(cell.recipe) else study.most_blocks,
+        width=study.width,
+        target_percent=plugins.workload(cell.workload).target,
+        stream=_stream(cell),
+    )
+    found = contest(reference.subject, made.subject, serving, terms, "study")
     about = {"seconds": study.seconds, "first_blocks": study.least_blocks}
     return found, {"variant": made.variant.record(), "serving": asdict(serving), **about}
 
 
-def _stream(cell: Cell) -> dict[str, Any] | None:
+def contest(
+    reference: dict[str, Any], variant: dict[str, Any], serving: Serving, terms: Terms, title: str
+) -> dict[str, Any]:
+    """Returns what the contest of two subjects found, in a process of its own, shown under `title`."""
+    job = {"reference": reference, "variant": variant, "serving": asdict(serving), "terms": asdict(terms)}
+    return dict(prepare.call("contest", job, STALL_TIMEOUT_S, title))
+
+
+def _stream(cell: Cell) -> Stream | None:
     """Returns a stream's queries and the percentile of the round's rules, None for a scenario that is none."""
     if not plugins.load("scenarios", "scenario", cell.scenario).INLINE:
         return None
     held = rules.load("quick").load_rules(cell.scenario, plugins.workload(cell.workload).dataset_name)
-    return {"samples_per_query": held.samples_per_query, "percentile": held.target_latency_percentile}
+    assert held.target_latency_percentile is not None
+    return Stream(held.samples_per_query, held.target_latency_percentile)
 
 
 def _serving(cell: Cell, places: Places) -> Serving:
