@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from suite.optimizations._network import Network
+from suite.parameters import KEEP
 from suite.resources import usable_cores
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ ANSWERED_BATCH = 500
 
 
 def check(name: str, parameters: Mapping[str, str]) -> None:
-    """Raises UsageError where samples are given, and nothing is to be trained on them."""
+    """Raises UsageError where samples are given and nothing is trained on them, or what is kept would be trained."""
     if "samples" in parameters and not _epochs(parameters):
         raise UsageError(f"samples of {name} says nothing without tune. Leave it out, or give tune=1.")
+    if KEEP in parameters and _epochs(parameters):
+        raise UsageError(f"keep of {name} leaves layers as they were, and tune trains them all. Leave out one of both.")
 
 
 def samples_wanted(parameters: Mapping[str, str]) -> int:

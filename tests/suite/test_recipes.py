@@ -180,6 +180,11 @@ def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> N
         ("prune:1.0", "onnxruntime", "sparsity of prune cannot be '1.0'"),
         ("prune:0.5,pattern=2:4", "onnxruntime", "leave out sparsity"),
         ("prune:0.5,samples=50000", "onnxruntime", "samples of prune says nothing without tune"),
+        (
+            "prune:0.5,keep=0,tune=1",
+            "onnxruntime",
+            "keep of prune leaves layers as they were, and tune trains them all",
+        ),
         ("prune-channels", "onnxruntime", "prune-channels needs a share of the channels, as in prune-channels:0.3."),
         (
             "prune-channels:0.3,tune=0,samples=10000",

@@ -113,6 +113,10 @@ def _around_last_made(plan: Plan) -> Recipe:
     found = Recipe(steps, positions[-1])
     if KEEP not in recipes.maker(found.step.name).PARAMETERS:
         raise UsageError(f"{found.step.name} cannot leave layers as they were, so that none of them can be blamed.")
+    if recipes.trainer(found.step):
+        raise UsageError(
+            f"{found.step.name} with tune trains all layers together, so that none of them can be blamed. Leave it out."
+        )
     return found
 
 

@@ -51,11 +51,10 @@ class Row:
     """One variant beside its reference; what could not be measured has only `reason`.
 
     `ratio` is its throughput over the reference's, 0 where it has none of its own (what is emulated), `ends` its 95 %
-    interval where there were blocks enough. `notes` are
-    what the machine did meanwhile. `figure` is that of the full run, where
-    there was one. `p_holm` holds for all rows of the study together. `before` is what the last step of a chain changed
-    of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's confidence, the least
-    first; `changes_with_batch` is the share of answers that smaller batches change.
+    interval where there were blocks enough. `notes` are what the machine did meanwhile. `figure` is that of the full
+    run, where there was one. `p_holm` holds for all rows of the study together. `before` is what the last step of a
+    chain changed of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's
+    confidence, the least first; `changes_with_batch` is the share of answers that smaller batches change.
     """
 
     cell: Cell
