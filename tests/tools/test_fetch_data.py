@@ -174,7 +174,11 @@ def test_a_corrupt_file_is_named_with_both_hashes_and_had_elsewhere(tmp_path: Pa
     assert_whole(tmp_path / "cache")
 
 
-@pytest.mark.parametrize("spoiled", [b"no gzip", packed("images")[:1000], gzip.compress(b"other")])
+@pytest.mark.parametrize(
+    "spoiled",
+    [b"no gzip", packed("images")[:1000], gzip.compress(b"other", mtime=0)],
+    ids=["no gzip", "cut off", "other content"],
+)
 def test_a_spoiled_file_in_the_cache_is_replaced(tmp_path: Path, web: Web, spoiled: bytes) -> None:
     target = fill(tmp_path / "cache")
     (target / "images.gz").write_bytes(spoiled)
