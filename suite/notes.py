@@ -6,7 +6,7 @@ from statistics import median
 
 from common.errors import TandemError
 from scenarios.harness.logs import finite
-from suite import recipes
+from suite import awake, recipes
 from suite.evidence import Evidence, lookup
 from suite.law import complete
 from suite.law.base import Pair
@@ -70,6 +70,19 @@ def _before(evidence: Evidence) -> Iterator[str]:
             f"the frequency governor was '{governor}', which lets the clock follow the load; "
             "set 'performance' (cpupower frequency-set -g performance) and repeat it"
         )
+
+    yield from _halting(evidence)
+
+
+def _halting(evidence: Evidence) -> Iterator[str]:
+    """Yields that cores may have halted under a load that leaves them time to, where nobody decided that they may."""
+    auto = evidence.get("variant", "requested", "awake") == awake.AUTO
+    if evidence.get("scenario") == "server" and auto and evidence.get("serving", "awake") is False:
+        if "tuned" not in evidence.preparation:
+            yield (
+                "cores could halt between queries, which on a virtual machine makes Server hold much less; run it as "
+                f"root, or have an administrator let this user write {awake.DEVICE}"
+            )
 
 
 def _during(evidence: Evidence) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from common.errors import UsageError
 from common.names import normal, unknown
 from scenarios.harness.sut import MAX_BATCH
-from suite import environment, placement, plugins, recipes, rules, user_conf
+from suite import awake, environment, placement, plugins, recipes, rules, user_conf
 from suite.memory import LEAST_HINT, MOST_HINT
 from suite.variant import Requested
 
@@ -86,6 +86,7 @@ class Asked:
     device: str = "auto"
     pin: str = "auto"
     end_to_end: bool = False
+    keep_awake: str = "auto"
     search_again: bool = False
     tune: bool | None = None
     tune_seconds: float | None = None
@@ -148,8 +149,16 @@ def resolve(asked: Asked) -> Plan:
 
 
 def _requested(asked: Asked) -> Requested:
-    pin = placement.requested(asked.pin)
-    return Requested(asked.batch, asked.max_wait_us, asked.sessions, asked.threads, asked.device, pin, asked.end_to_end)
+    return Requested(
+        batch=asked.batch,
+        max_wait_us=asked.max_wait_us,
+        sessions=asked.sessions,
+        threads=asked.threads,
+        device=asked.device,
+        pin=placement.requested(asked.pin),
+        end_to_end=asked.end_to_end,
+        awake=awake.requested(asked.keep_awake),
+    )
 
 
 def _plugin(package: str, kind: str, name: str) -> str:

@@ -17,7 +17,7 @@ from common.files import digest_of, write_json
 from common.names import unknown
 from reference_models.base import Model, Workload
 from scenarios.base import LoadRules, Scenario
-from suite import artifacts, derived, environment, launch, memory, plugins, recipes, resources, rules, store
+from suite import artifacts, awake, derived, environment, launch, memory, plugins, recipes, resources, rules, store
 from suite.conduct import Ready
 from suite.plan import PEAK, Plan
 from suite.plugins import BackendDescription
@@ -182,7 +182,9 @@ def _search(
     versions: list[str],
 ) -> dict[str, Any]:
     """Returns what is found for a variant; `origin` is the subject of the model that its recipe began from."""
-    key = digest_of([variant.id, asdict(terms), environment.fingerprint(variant.requested.device), *versions])
+    machine = environment.fingerprint(variant.requested.device)
+    # What root found keeps the cores awake, as another user may not.
+    key = digest_of([variant.id, asdict(terms), machine, awake.possible(), *versions])
     kept = Path(plan.cache_dir) / "search" / f"{key}.json"
     known = {} if plan.search_again else _read(kept)
     if plan.tune_seconds is not None and "tuned" not in known:

@@ -54,7 +54,8 @@ def _lines(outcome: Outcome) -> list[str]:
         f"{plan.profile} profile",
         *(["end to end: decode and preprocessing inside the measured region"] if serving.end_to_end else []),
         f"{_made(outcome)}, variant {ready.variant.id}; {_count(serving.sessions, 'session')} "
-        f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}{_pinned(serving)}",
+        f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}"
+        f"{_pinned(serving)}{', cores kept awake' if serving.awake else ''}",
         "",
         *(f"  {name:<{width}}  {text}" for name, text in facts),
         "",

@@ -57,6 +57,12 @@ _flag(
     "cores that the sessions share, as in 0-3,8; all; off: anywhere; auto: as found best",
 )
 _flag(
+    flags.DEFINE_string,
+    "keep_awake",
+    "auto",
+    "whether idle cores poll instead of halting: on, off; auto: in server, where this user may ask Linux for it",
+)
+_flag(
     flags.DEFINE_bool, "search_again", False, "search batch, sessions and threads again instead of using what was kept"
 )
 _flag(
@@ -117,6 +123,7 @@ def _asked() -> Asked:
         device=FLAGS.device,
         pin=FLAGS.pin,
         end_to_end=FLAGS.end_to_end,
+        keep_awake=FLAGS.keep_awake,
         search_again=FLAGS.search_again,
         tune=FLAGS.tune,
         tune_seconds=FLAGS.tune_seconds,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scenarios.base import Session
+from suite.awake import AUTO, ON, awake, possible
 from suite.placement import cores_of, pinned
 from suite.probes import speed
 from suite.resources import usable_cores
@@ -62,7 +63,7 @@ class Terms:
 @contextlib.contextmanager
 def loaded(subject: Subject, serving: Serving) -> Iterator[list[Session]]:
     """Yields the sessions of a serving, warmed up, and closes them; the caller keeps to all their cores meanwhile."""
-    with pinned(serving.pin):
+    with awake(serving.awake), pinned(serving.pin):
         sessions = subject.load(serving)
         try:
             yield sessions
@@ -93,11 +94,26 @@ def resolve(
         layouts = layouts * SERVER_ROUNDS
     for number, (sessions, threads) in enumerate(layouts, 1):
         until = started + (deadline - started) * number / len(layouts)
-        wait_us = requested.max_wait_us or 0
-        layout = Serving(batches[0], wait_us, sessions, threads, device, pin=pin, end_to_end=requested.end_to_end)
+        layout = Serving(
+            batches[0],
+            requested.max_wait_us or 0,
+            sessions,
+            threads,
+            device,
+            pin=pin,
+            end_to_end=requested.end_to_end,
+            awake=_awake(requested, terms),
+        )
         with loaded(subject, layout) as ready:
             tried += _sizes(subject, ready, layout, batches, terms, until)
     return Serving(**_best(tried, terms)["serving"]), tried
+
+
+def _awake(requested: Requested, terms: Terms) -> bool:
+    """Returns whether the cores are kept awake: elsewhere than in Server they have no time to halt."""
+    if requested.awake == AUTO:
+        return terms.scenario == "server" and possible()
+    return requested.awake == ON
 
 
 def _sizes(

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
-from suite import search
+from suite import awake, search
 from suite.placement import AUTO, usable
 from suite.probes import speed
 from suite.search import Terms, loaded
@@ -90,6 +90,8 @@ def _variations(best: Serving, requested: Requested, terms: Terms) -> Iterator[S
         yield replace(best, ahead=True)
     if requested.pin == AUTO and len(usable()) > 1:
         yield replace(best, pin=usable())
+    if requested.awake == awake.AUTO and best.awake:
+        yield replace(best, awake=False)
     if terms.scenario == "server" and requested.max_wait_us is None:
         for wait_us in WAITS_US:
             yield replace(best, max_wait_us=wait_us)

@@ -12,7 +12,7 @@ from reference_models.base import Model
 
 @dataclass(frozen=True)
 class Requested:
-    """How a variant is to be served; None, or the device or pin "auto", leaves the choice to the search.
+    """How a variant is to be served; None, or the device, pin or awake "auto", leaves the choice to the search.
 
     `end_to_end` has samples decoded and preprocessed inside the measured region, and not beforehand.
     """
@@ -24,6 +24,7 @@ class Requested:
     device: str = "auto"
     pin: str = "auto"
     end_to_end: bool = False
+    awake: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Serving:
     """How a variant is served: what every `auto` became on this machine.
 
     `threads` is for one session. `ahead`: gathers and completes batches beside a session that is answering. `pin` are
-    the cores that the sessions share (suite.placement says how); none where nothing is pinned.
+    the cores that the sessions share (suite.placement says how); none where nothing is pinned. `awake`: no core of the
+    machine halts meanwhile (suite.awake).
     """
 
     batch: int
@@ -42,6 +44,7 @@ class Serving:
     ahead: bool = False
     pin: tuple[int, ...] = ()
     end_to_end: bool = False
+    awake: bool = False
 
     def __post_init__(self) -> None:
         # A record that was read holds a list.

@@ -26,6 +26,7 @@ from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 from suite import plugins
 from suite.allocator import keep_freed_memory
+from suite.awake import awake
 from suite.channel import Channel
 from suite.environment import source_digest
 from suite.evidence import PROBE_AFTER, SCHEMA
@@ -446,7 +447,9 @@ def main(arguments: list[str]) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     keep_freed_memory(os.environ)
     try:
-        channel.send("result", TASKS[arguments[0]](json.load(sys.stdin), channel))
+        job = json.load(sys.stdin)
+        with awake(job.get("serving", {}).get("awake", False)):
+            channel.send("result", TASKS[arguments[0]](job, channel))
     except TandemError as error:
         channel.send("error", {"sentence": str(error), "exit_code": error.exit_code})
     except OSError as error:

@@ -119,7 +119,7 @@ def test_a_stream_has_one_session_and_its_query_for_a_batch(simulated: Subject, 
 
 @pytest.mark.parametrize("terms", [OFFLINE, SERVER])
 def test_what_is_requested_is_not_searched(simulated: Subject, terms: Terms) -> None:
-    serving, tried = resolve(simulated, Requested(48, 700, 3, 2, "cpu"), terms)
+    serving, tried = resolve(simulated, Requested(48, 700, 3, 2, "cpu", awake="off"), terms)
     assert serving == Serving(48, 700, 3, 2, "cpu")
     assert len(tried) == 1
 

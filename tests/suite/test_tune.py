@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import search, tune
+from suite import awake, search, tune
 from suite.placement import usable
 from suite.search import Terms
 from suite.variant import Requested, Serving
@@ -100,9 +100,22 @@ def test_sessions_that_keep_to_their_cores_race_where_pinning_is_auto(
     assert {tuple(one["serving"]["pin"]) for one in probes} == raced
 
 
+@pytest.mark.parametrize(("asked", "raced"), [("auto", {True, False}), ("on", {True}), ("off", {False})])
+def test_cores_that_may_halt_race_where_it_is_auto(
+    asked: str, raced: set[bool], data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file takes what the kernel's device would, whoever runs this.
+    monkeypatch.setattr(awake, "DEVICE", tmp_path / "latency")
+    awake.DEVICE.touch()
+    simulated = subject("simulated", data_root, per_batch_us="500", per_sample_us="50")
+    requested = Requested(sessions=1, threads=1, batch=16, max_wait_us=0, pin="off", awake=asked)
+    _, probes, _ = tune.tune(simulated, requested, SERVER, 1)
+    assert {one["serving"]["awake"] for one in probes} == raced
+
+
 def test_what_is_requested_is_not_tuned(data_root: Path) -> None:
     simulated = subject("simulated", data_root, per_batch_us="500", per_sample_us="50")
-    serving, _, _ = tune.tune(simulated, Requested(16, 300, 2, 1, "cpu", pin="off"), SERVER, 2)
+    serving, _, _ = tune.tune(simulated, Requested(16, 300, 2, 1, "cpu", pin="off", awake="off"), SERVER, 2)
     assert serving == Serving(16, 300, 2, 1, "cpu")
 
 

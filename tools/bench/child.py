@@ -25,6 +25,7 @@ from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
 from suite import plugins
 from suite.allocator import keep_freed_memory
+from suite.awake import awake
 from suite.probes import speed
 from suite.resources import peak_memory
 from suite.search import Terms, resolve
@@ -316,7 +317,8 @@ def main(arguments: list[str]) -> None:
     job = json.loads(arguments[0])
     if not job.get("returns_memory"):
         keep_freed_memory(os.environ)
-    print(json.dumps(TASKS[job.pop("task")](job)), flush=True)
+    with awake(job.get("awake", job.get("serving", {}).get("awake", False))):
+        print(json.dumps(TASKS[job.pop("task")](job)), flush=True)
     # LoadGen's and the runtimes' own threads may still be there, and can abort an ordinary end.
     os._exit(0)
 

@@ -34,6 +34,7 @@ MEASURES: dict[str, list[Measure]] = {
     "null-single-stream": _each(null.null_single_stream),
     "null-server": _each(null.null_server, list(null.SERVERS)),
     "coalesce": _each(server.coalescing, WORKLOADS),
+    "awake": _each(server.awake, WORKLOADS),
     "yielding": _each(server.yielding, WORKLOADS),
     "data-parallel": _each(machine.data_parallel, BACKENDS),
     "freed-memory": _each(machine.freed_memory, WORKLOADS),

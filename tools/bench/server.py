@@ -142,6 +142,11 @@ def yielding(bench: Bench, workload: str) -> Iterator[Row]:
     yield _choice(bench, workload, "yielding", "preempting", lambda yields: {"preempts": not yields})
 
 
+def awake(bench: Bench, workload: str) -> Iterator[Row]:
+    """Yields the highest load held with cores that are kept awake over that with cores that may halt."""
+    yield _choice(bench, workload, "awake", "halting", lambda kept: {"awake": kept})
+
+
 def _choice(bench: Bench, workload: str, name: str, base: str, options: Callable[[bool], dict[str, Any]]) -> Row:
     """Returns the row of the highest load that Server holds with a choice (True) over that without."""
     title = f"{name} Server, {workload}, onnxruntime"
