@@ -22,7 +22,8 @@ FORMATS = ("safetensors",)
 ELIGIBLE = True
 OPTIONS: Mapping[str, tuple[str, ...] | int] = {"compile": ("no", "yes")}
 
-COMPILERS = ("g++", "c++", "clang++")
+# torch.compile needs one of these: what runs on a CPU is compiled, and on a GPU what starts the kernels of Triton.
+COMPILERS = {"cpu": ("g++", "c++", "clang++"), "cuda": ("gcc", "clang")}
 # torch.compile makes a program for one sample and, as convolutions choose their algorithm by size, programs for
 # ranges of sizes. Warming up with these makes them all before anything is measured.
 WARM_BATCHES = (1, 2, 3, 4, 8, 15, 16, 17, 32, 64, 128, 256)
@@ -44,21 +45,20 @@ def version() -> str:
 
 
 def devices() -> tuple[str, ...]:
-    """Returns cuda where torch finds it, and cpu."""
-    import torch
-
-    return ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",)
+    """Returns cuda where torch can compute on it, and cpu."""
+    return ("cuda", "cpu") if _cuda_works() else ("cpu",)
 
 
 def load(model: Model, workload: Workload, *, device: str, threads: int, options: Mapping[str, str]) -> "TorchSession":
-    """Returns a session on the reference network; raises UsageError for a missing device or C++ compiler."""
+    """Returns a session on the reference network; raises UsageError for a missing device or compiler."""
     if device not in devices():
         raise UsageError(f"torch {version()} has no device '{device}' here. Available: {', '.join(devices())}.")
     compiled = options["compile"] == "yes"
-    if compiled and device == "cpu" and not any(shutil.which(name) for name in COMPILERS):
+    compilers = COMPILERS[device]
+    if compiled and not any(shutil.which(name) for name in compilers):
         raise UsageError(
-            f"torch.compile needs a C++ compiler ({', '.join(COMPILERS)}), and there is none on the PATH. "
-            "Install g++, or leave out fuse:compile."
+            f"torch.compile needs one of {', '.join(compilers)} for {device}, and none is on the PATH. "
+            f"Install {compilers[0]}, or leave out fuse:compile."
         )
     # Sessions share a network, which is only read. A compiled one has the number of threads in it.
     key = (workload.name, model.sha256, device, threads if compiled else None)
@@ -92,6 +92,19 @@ class TorchSession:
     def close(self) -> None:
         """Lets go of the network, which stays with the process for its next session."""
         self._network = None
+
+
+def _cuda_works() -> bool:
+    import torch
+
+    if not torch.cuda.is_available():
+        return False
+    try:
+        # A GPU can be there and have no program in this build, or nothing left of its memory.
+        (torch.ones(1, device="cuda") + 1).item()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _prepared(model: Model, workload: Workload, device: str, threads: int, compiled: bool) -> "torch.nn.Module":

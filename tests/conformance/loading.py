@@ -68,12 +68,12 @@ def variant(backend: str, workload: Workload, recipe: str = "", **options: str) 
 
 @contextlib.contextmanager
 def session(
-    backend: str, workload: Workload, recipe: str = "", *, threads: int = 1, **options: str
+    backend: str, workload: Workload, recipe: str = "", *, device: str = "cpu", threads: int = 1, **options: str
 ) -> Iterator[Session]:
-    """Yields a session on the CPU and closes it."""
+    """Yields a session and closes it."""
     chosen = variant(backend, workload, recipe, **options)
     opened = plugins.backend(backend).load(
-        chosen.model, workload, device="cpu", threads=threads, options=chosen.options
+        chosen.model, workload, device=device, threads=threads, options=chosen.options
     )
     try:
         yield opened

@@ -70,23 +70,25 @@ def test_one_row_of_output_a_sample(name: str, count: int, workload: Workload) -
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_what_is_followed_stage_by_stage_is_answered_alike(name: str, workload: Workload) -> None:
-    told: list[str] = []
     samples = images(workload.name, 8)
-    with session(name, workload) as opened:
-        expected = opened.predict(samples)
-        found = predict_marked(opened, samples, told.append)
-    assert np.array_equal(found, expected)
-    assert "execute" in told and set(told) <= set(SESSION)
+    for device in plugins.backend(name).devices():
+        told: list[str] = []
+        with session(name, workload, device=device) as opened:
+            expected = opened.predict(samples)
+            found = predict_marked(opened, samples, told.append)
+        assert np.array_equal(found, expected)
+        assert "execute" in told and set(told) <= set(SESSION)
 
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_outputs_stay_what_they_were(name: str, workload: Workload) -> None:
     """A batch's outputs are still being completed when the session is asked for the next."""
-    with session(name, workload) as opened:
-        first = opened.predict(images(workload.name, 64)[:8])
-        kept = first.copy()
-        opened.predict(images(workload.name, 64)[8:16])
-    assert np.array_equal(first, kept)
+    for device in plugins.backend(name).devices():
+        with session(name, workload, device=device) as opened:
+            first = opened.predict(images(workload.name, 64)[:8])
+            kept = first.copy()
+            opened.predict(images(workload.name, 64)[8:16])
+        assert np.array_equal(first, kept)
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -97,27 +99,29 @@ def test_two_sessions_side_by_side_answer_as_one(name: str, workload: Workload) 
     def answer(number: int, opened: Session) -> None:
         answers[number] = [workload.encode(opened.predict(batch)) for batch in np.split(samples, 8)]
 
-    with session(name, workload) as first, session(name, workload) as second:
-        expected = [workload.encode(first.predict(batch)) for batch in np.split(samples, 8)]
-        threads = [threading.Thread(target=answer, args=pair) for pair in enumerate((first, second))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert np.array_equal(answers[0], expected)
-    assert np.array_equal(answers[1], expected)
+    for device in plugins.backend(name).devices():
+        with session(name, workload, device=device) as first, session(name, workload, device=device) as second:
+            expected = [workload.encode(first.predict(batch)) for batch in np.split(samples, 8)]
+            threads = [threading.Thread(target=answer, args=pair) for pair in enumerate((first, second))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert np.array_equal(answers.pop(0), expected)
+        assert np.array_equal(answers.pop(1), expected)
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_agrees_with_the_reference_in_every_batch(name: str, workload: Workload) -> None:
     samples = images(workload.name, 300)
     expected = reference_outputs(workload, samples)
-    with session(name, workload) as opened:
-        for size in (1, 7, 64, 300):
-            starts = range(0, len(samples), size)
-            found = np.concatenate([opened.predict(samples[start : start + size]) for start in starts])
-            assert np.abs(found - expected).max() < 1e-3
-            assert np.array_equal(workload.encode(found), workload.encode(expected))
+    for device in plugins.backend(name).devices():
+        with session(name, workload, device=device) as opened:
+            for size in (1, 7, 64, 300):
+                starts = range(0, len(samples), size)
+                found = np.concatenate([opened.predict(samples[start : start + size]) for start in starts])
+                assert np.abs(found - expected).max() < 1e-3
+                assert np.array_equal(workload.encode(found), workload.encode(expected))
 
 
 def cpu_ns_by_thread() -> dict[str, int]:

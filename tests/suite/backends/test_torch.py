@@ -20,8 +20,8 @@ pytestmark = pytest.mark.side_by_side
 WORKLOAD = plugins.workload("fashion-resnet")
 
 
-def load(chosen: Model, threads: int = 1, compiled: str = "no") -> backend.TorchSession:
-    return backend.load(chosen, WORKLOAD, device="cpu", threads=threads, options={"compile": compiled})
+def load(chosen: Model, threads: int = 1, compiled: str = "no", device: str = "cpu") -> backend.TorchSession:
+    return backend.load(chosen, WORKLOAD, device=device, threads=threads, options={"compile": compiled})
 
 
 def reference() -> Model:
@@ -55,11 +55,13 @@ def test_outputs_carry_no_gradient_and_are_plain_arrays() -> None:
     outputs[0] = 0
 
 
-@pytest.mark.skipif(not any(map(shutil.which, backend.COMPILERS)), reason="there is no C++ compiler")
-def test_compiled_answers_are_the_eager_ones_in_every_batch_without_compiling_again() -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_compiled_answers_are_the_eager_ones_in_every_batch_without_compiling_again(device: str) -> None:
     from torch._dynamo import config as dynamo
     from torch._dynamo.utils import counters
 
+    if device not in backend.devices() or not any(map(shutil.which, backend.COMPILERS[device])):
+        pytest.skip(f"there is no {device}, or no compiler for it")
     samples, limits = images(WORKLOAD.name, 512), []
     found: dict[int, Any] = {}
 
@@ -68,7 +70,10 @@ def test_compiled_answers_are_the_eager_ones_in_every_batch_without_compiling_ag
         found.update({size: compiled.predict(samples[:size]) for size in (5, 1, 2, 15, 16, 100, 33, 257, 512, 3)})
         limits.append(dynamo.recompile_limit)
 
-    with session("torch", WORKLOAD) as eager, session("torch", WORKLOAD, "fuse:compile") as compiled:
+    with (
+        session("torch", WORKLOAD, device=device) as eager,
+        session("torch", WORKLOAD, "fuse:compile", device=device) as compiled,
+    ):
         programs = counters["stats"]["unique_graphs"]
         worker = threading.Thread(target=work)
         worker.start()
@@ -79,17 +84,26 @@ def test_compiled_answers_are_the_eager_ones_in_every_batch_without_compiling_ag
         assert limits == [backend.RECOMPILE_LIMIT]
         for size, outputs in found.items():
             assert np.abs(outputs - eager.predict(samples[:size])).max() < 1e-4
-        with session("torch", WORKLOAD, "fuse:compile") as another:
+        with session("torch", WORKLOAD, "fuse:compile", device=device) as another:
             assert np.array_equal(another.predict(samples[:5]), found[5])
         assert counters["stats"]["unique_graphs"] == programs
 
 
-def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("device", "compiler"), [("cpu", r"g\+\+"), ("cuda", "gcc")])
+def test_compiling_needs_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str, compiler: str
+) -> None:
+    # It is missed before anything is done on the device.
+    monkeypatch.setattr(backend, "devices", lambda: (device,))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
-        UsageError, match=r"torch\.compile needs a C\+\+ compiler .*Install g\+\+, or leave out fuse:compile"
+        UsageError, match=rf"torch\.compile needs one of {compiler}, .*Install {compiler}, or leave out fuse:compile"
     ):
-        load(reference(), compiled="yes")
+        load(reference(), compiled="yes", device=device)
+
+
+def test_what_is_not_compiled_needs_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert len(load(reference()).predict(images(WORKLOAD.name, 64)[:1])) == 1
 
 
@@ -111,3 +125,32 @@ def test_another_networks_weights_are_refused() -> None:
 def test_an_exception_of_the_runtime_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="expected input"):
         load(reference()).predict(np.zeros((1, 3, 5, 5), np.float32))
+
+
+def test_a_gpu_that_torch_cannot_compute_on_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch counts GPUs, and does not ask whether it has programs for them."""
+    import torch
+
+    def fails(*arguments: object, **named: object) -> None:
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", fails)
+    assert backend.devices() == ("cpu",)
+
+
+def test_float32_on_a_gpu_is_not_rounded_to_tf32() -> None:
+    import torch
+
+    if "cuda" not in backend.devices() or not torch.cuda.is_tf32_supported():
+        pytest.skip("torch finds no GPU here that has TF32")
+    samples = images(WORKLOAD.name, 64)
+    cpu, gpu = (load(reference(), device=device) for device in ("cpu", "cuda"))
+    expected = cpu.predict(samples)
+    assert np.abs(gpu.predict(samples) - expected).max() < 1e-4
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        # Else the line above would say nothing.
+        assert np.abs(gpu.predict(samples) - expected).max() > 1e-4
+    finally:
+        torch.backends.cudnn.allow_tf32 = False
