@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "mlcommons-loadgen",
     "numpy",
+    "nvidia-cublas",
+    "nvidia-cudnn-cu13",
     "onnx",
     "onnxruntime",
     "onnxruntime-gpu",
@@ -34,6 +36,7 @@ PACKAGES = (
     "tensorrt",
     "torch",
     "torchao",
+    "triton",
 )
 
 # Variables that change the answers or the speed of a runtime, by how they begin.
@@ -57,6 +60,7 @@ VARIABLES = (
     "ORT_",
     "PYTORCH_",
     "TORCH",
+    "TRITON_",
 )
 ACCELERATOR_QUERY = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
 QUERY_TIMEOUT_S = 10
