@@ -79,10 +79,12 @@ def resolve(
     *,
     batches: Sequence[int] = BATCHES,
     deadline: float = math.inf,
+    probe_s: float | None = None,
 ) -> tuple[Serving, list[dict[str, Any]]]:
     """Returns the serving, with every `auto` decided, and the probes that decided it.
 
-    Each layout has an equal share of the time until the deadline, and is asked once at least.
+    Each layout has an equal share of the time until the deadline, and is asked once at least; each probe takes
+    `probe_s`, or PROBE_S.
     """
     started = time.perf_counter()
     device = subject.device(requested.device)
@@ -105,7 +107,7 @@ def resolve(
             awake=_awake(requested, terms),
         )
         with loaded(subject, layout) as ready:
-            tried += _sizes(subject, ready, layout, batches, terms, until)
+            tried += _sizes(subject, ready, layout, batches, terms, until, probe_s or PROBE_S)
     return Serving(**_best(tried, terms)["serving"]), tried
 
 
@@ -117,7 +119,13 @@ def _awake(requested: Requested, terms: Terms) -> bool:
 
 
 def _sizes(
-    subject: Subject, ready: list[Session], layout: Serving, batches: Sequence[int], terms: Terms, until: float
+    subject: Subject,
+    ready: list[Session],
+    layout: Serving,
+    batches: Sequence[int],
+    terms: Terms,
+    until: float,
+    probe_s: float,
 ) -> Iterator[dict[str, Any]]:
     """Yields a probe of each size of batch, up to one that takes too long; Server's smaller ones where none fits."""
     limit = limit_ms(terms)
@@ -127,7 +135,7 @@ def _sizes(
     def asked(batch: int) -> dict[str, Any]:
         subject.warm_up(ready, [batch], layout.pin)
         serving = replace(layout, batch=batch)
-        rate, batch_s = _probe(subject, ready, serving, terms)
+        rate, batch_s = _probe(subject, ready, serving, terms, probe_s)
         return {"serving": asdict(serving), "samples_per_s": rate, "batch_ms": batch_s * 1000}
 
     least = found = asked(batches[0])
@@ -201,12 +209,14 @@ def _batches(requested: Requested, terms: Terms, batches: Sequence[int]) -> Sequ
     return (requested.batch,) if requested.batch else batches
 
 
-def _probe(subject: Subject, sessions: list[Session], serving: Serving, terms: Terms) -> tuple[float, float]:
+def _probe(
+    subject: Subject, sessions: list[Session], serving: Serving, terms: Terms, seconds: float
+) -> tuple[float, float]:
     """Returns samples a second, and the seconds that one batch takes while all sessions are busy."""
     if terms.inline:
-        latency = speed.query_latency(subject, sessions, serving.batch, terms.samples_per_query, PROBE_S)
+        latency = speed.query_latency(subject, sessions, serving.batch, terms.samples_per_query, seconds)
         return terms.samples_per_query / latency, latency
-    rate = speed.throughput(subject, sessions, serving, PROBE_S)
+    rate = speed.throughput(subject, sessions, serving, seconds)
     return rate, serving.batch * len(sessions) / rate
 
 

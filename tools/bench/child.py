@@ -30,7 +30,7 @@ from suite.probes import speed
 from suite.resources import peak_memory
 from suite.search import Terms, resolve
 from suite.subject import Subject
-from suite.tune import tune
+from suite.tune import BATCHES, tune
 from suite.variant import Requested, Serving
 from tools.bench import raw_loop, unhindered
 from tools.bench.callbacks import Bare, Least
@@ -274,11 +274,7 @@ def served(job: dict[str, Any]) -> Any:
 
 def sweep(job: dict[str, Any]) -> Any:
     """Returns the samples/s of every layout and batch, each asked for `seconds`."""
-    from suite import search
-    from suite import tune as tuning
-
-    search.PROBE_S = job["seconds"]
-    _, tried = resolve(_subject(job), Requested(), OFFLINE, batches=tuning.BATCHES)
+    _, tried = resolve(_subject(job), Requested(), OFFLINE, batches=BATCHES, probe_s=job["seconds"])
     return [{"serving": one["serving"], "samples_per_s": one["samples_per_s"]} for one in tried]
 
 

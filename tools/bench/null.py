@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from suite.awake import possible
 from suite.variant import Serving
 from tools.bench.bench import WORKLOADS, Bench, beside, child, offline_load, stream_load
 from tools.bench.rows import Bar, Row, row
@@ -17,9 +18,9 @@ LIMIT_MS = 5.0
 # once is asked for every query; waiting a moment for more spares most of that.
 WAITING = "plain, batches wait 100 µs for more"
 SERVERS = {
-    "plain": (False, Serving(256, 0, 1, 1, "cpu")),
-    WAITING: (False, Serving(256, 100, 1, 1, "cpu")),
-    "coalesced": (True, Serving(256, 0, 1, 1, "cpu")),
+    "plain": (False, Serving(256, 0, 1, 1, "cpu", awake=possible())),
+    WAITING: (False, Serving(256, 100, 1, 1, "cpu", awake=possible())),
+    "coalesced": (True, Serving(256, 0, 1, 1, "cpu", awake=possible())),
 }
 # Timed one by one where a bare callback (which answered with nothing then) took 3.9 µs.
 BOUND = (
