@@ -29,12 +29,12 @@ STREAM_BOUND = (
 )
 # Processor time of each part, taken by time.thread_time_ns around it in one test.
 OFFLINE_BOUND = (
-    "the gather of a sample (0.6 µs of processor time, 3 KB copied), which the bare callback has not, and completing "
-    "(0.5), which both do while they hold the interpreter's lock: two sessions take turns there"
+    "the gather of a sample (0.6 µs of processor time, 3 KB copied), which the bare callback has not, completing "
+    "(0.5), which one thread at a time can do, and waits for the interpreter's lock"
 )
 SERVER_BOUND = (
-    "one interpreter's lock for two threads: a query takes 2.8 µs to be queued, 1.7 to be taken, 1.4 to be gathered and "
-    "1.9 to be completed, where the bare callback completes it at once on LoadGen's thread"
+    "one interpreter's lock for two threads: a query takes 2.8 µs to be queued, 1.7 to be taken, 1.4 to be gathered "
+    "and 1.9 to be completed, where the bare callback completes it at once on LoadGen's thread"
 )
 OFFLINE_SERVING = Serving(512, 0, 2, 1, "cpu")
 
