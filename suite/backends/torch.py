@@ -1,9 +1,10 @@
 """Runs the reference network on torch: eager or compiled, on the CPU or on CUDA."""
 
+import functools
 import shutil
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from reference_models.base import Mark, Model, Workload, unmarked
+from suite.backends._cuda import Graphs
 from suite.export import load_network
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("safetensors",)
 ELIGIBLE = True
-OPTIONS: Mapping[str, tuple[str, ...] | int] = {"compile": ("no", "yes")}
+# A CPU has no graphs, and `graphs` means nothing there.
+OPTIONS: Mapping[str, tuple[str, ...] | int] = {"compile": ("no", "yes"), "graphs": ("yes", "no")}
 
 # torch.compile needs one of these: what runs on a CPU is compiled, and on a GPU what starts the kernels of Triton.
 COMPILERS = {"cpu": ("g++", "c++", "clang++"), "cuda": ("gcc", "clang")}
@@ -66,15 +69,17 @@ def load(model: Model, workload: Workload, *, device: str, threads: int, options
         if key not in _networks:
             _networks[key] = _prepared(model, workload, device, threads, compiled)
         network = _networks[key]
-    return TorchSession(network, device, threads, compiled)
+    compute = functools.partial(_compute, network, threads, compiled)
+    if device == "cuda" and options["graphs"] == "yes":
+        return TorchSession(Graphs(compute, workload.input_shape).answer)
+    return TorchSession(functools.partial(_outputs, compute, device))
 
 
 class TorchSession:
-    """A network that the process shares, with a number of threads of its own."""
+    """A network that the process shares, with a number of threads, or graphs, of its own."""
 
-    def __init__(self, network: "torch.nn.Module", device: str, threads: int, compiled: bool) -> None:
-        self._network: torch.nn.Module | None = network
-        self._device, self._threads, self._compiled = device, threads, compiled
+    def __init__(self, answer: Callable[[NDArray[np.float32], Mark], NDArray[Any]]) -> None:
+        self._answer: Callable[[NDArray[np.float32], Mark], NDArray[Any]] | None = answer
 
     def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
         """Returns the network's outputs, shape (n, *output_shape)."""
@@ -82,16 +87,13 @@ class TorchSession:
 
     def predict_marked(self, samples: NDArray[np.float32], mark: Mark) -> NDArray[Any]:
         """Returns the same, and marks "copy in", "execute" and "copy out"."""
-        if self._network is None:
+        if self._answer is None:
             raise RuntimeError("predict was called on a closed session")
-        _use_threads(self._threads)
-        if self._compiled:
-            _use_compiler()
-        return _outputs(self._network, self._device, samples, mark)
+        return self._answer(samples, mark)
 
     def close(self) -> None:
-        """Lets go of the network, which stays with the process for its next session."""
-        self._network = None
+        """Frees graphs, and lets go of the network, which stays with the process for its next session."""
+        self._answer = None
 
 
 def _cuda_works() -> bool:
@@ -112,10 +114,19 @@ def _prepared(model: Model, workload: Workload, device: str, threads: int, compi
 
     # A reference in float32 is float32: by default a GPU's convolutions round their inputs to TF32.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    # Measured on a CPU: convolutions are 1.0 to 1.5 times as fast with their channels last, in batches of 1 to 64.
-    network = _reference(model, workload).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = _reference(model, workload).to(device, memory_format=_memory_format(device))  # type: ignore[call-overload]
     _use_threads(threads)
     return _compile(network, workload, device) if compiled else network
+
+
+def _memory_format(device: str) -> "torch.memory_format":
+    """Returns how a device's convolutions have their weights and activations."""
+    import torch
+
+    # Measured on a CPU: convolutions are 1.0 to 1.5 times as fast with their channels last, in batches of 1 to 64.
+    # On CUDA such depthwise ones are cuDNN's, which needs 600 to 950 ms for a plan of fashion-mobilenet's for each size
+    # of batch (measured: H100, cuDNN 9.19); torch has a kernel of its own for them where channels come first.
+    return torch.channels_last if device == "cpu" else torch.contiguous_format
 
 
 def _reference(model: Model, workload: Workload) -> "torch.nn.Module":
@@ -139,15 +150,28 @@ def _compile(network: "torch.nn.Module", workload: Workload, device: str) -> "to
     return network
 
 
+def _compute(network: "torch.nn.Module", threads: int, compiled: bool, placed: "torch.Tensor") -> "torch.Tensor":
+    """Returns the network's outputs, computed with the settings that torch keeps for the calling thread."""
+    _use_threads(threads)
+    if compiled:
+        _use_compiler()
+    computed: torch.Tensor = network(placed)
+    return computed
+
+
 def _outputs(
-    network: "torch.nn.Module", device: str, samples: NDArray[np.float32], mark: Mark = unmarked
+    compute: "Callable[[torch.Tensor], torch.Tensor]",
+    device: str,
+    samples: NDArray[np.float32],
+    mark: Mark = unmarked,
 ) -> NDArray[Any]:
+    """Returns the outputs of samples that are copied to the device, where `compute` is called, and back."""
     import torch
 
     with torch.inference_mode():
         placed = torch.from_numpy(samples).to(device)
         _end(mark, device, "copy in")
-        computed = network(placed)
+        computed = compute(placed)
         _end(mark, device, "execute")
         outputs: NDArray[Any] = computed.cpu().numpy()
         _end(mark, device, "copy out")
@@ -161,7 +185,8 @@ def _end(mark: Mark, device: str, stage: str) -> None:
     if device == "cuda":
         import torch
 
-        torch.cuda.synchronize()
+        # Of this stream alone: a whole device cannot be waited for while a graph is captured on another.
+        torch.cuda.current_stream().synchronize()
     mark(stage)
 
 

@@ -94,9 +94,9 @@ def test_a_folded_variant_says_what_it_is() -> None:
 
 
 def test_fuse_reaches_both_runtimes() -> None:
-    assert fold("", "torch").options == {"compile": "no"}
-    assert fold("fuse:compile", "torch").options == {"compile": "yes"}
-    assert fold("fuse:compile+fuse:eager", "torch").options == {"compile": "no"}
+    assert fold("", "torch").options == {"compile": "no", "graphs": "yes"}
+    assert fold("fuse:compile", "torch").options == {"compile": "yes", "graphs": "yes"}
+    assert fold("fuse:compile+fuse:eager", "torch", graphs="no").options == {"compile": "no", "graphs": "no"}
     assert fold("", "onnxruntime").options == {"graph_level": "all"}
 
 
