@@ -1,4 +1,4 @@
-"""How many products go into one output of each node of an ONNX graph, and which factors only the file tells."""
+"""What the nodes of an ONNX graph multiply: how many products, of which shapes, and what only the file tells of it."""
 
 import math
 from collections.abc import Mapping
@@ -36,6 +36,35 @@ def products(path: Path) -> dict[str, int]:
         if shape:
             found[node.name] = _into_one(node, shape)
     return found | _of_packed(graph, "K")
+
+
+def node_macs(path: Path) -> dict[str, int]:
+    """Returns by name the multiply-accumulates of each node that multiplies by weights.
+
+    Along an axis that is free, as the batch, and of outputs whose shape is not known, they are those of one.
+    """
+    import onnx
+
+    model, into_one = onnx.load(path), products(path)
+    sizes = shapes(model)
+    return {
+        node.name: into_one[node.name] * math.prod(size or 1 for size in sizes.get(node.output[0], ()))
+        for node in model.graph.node
+        if node.name in into_one
+    }
+
+
+def shapes(model: "onnx.ModelProto") -> dict[str, tuple[int | None, ...]]:
+    """Returns the shape of what goes into each node or comes out, None for an axis that is free, as the batch."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        one.name: tuple(
+            axis.dim_value if axis.HasField("dim_value") else None for axis in one.type.tensor_type.shape.dim
+        )
+        for one in (*graph.input, *graph.value_info, *graph.output)
+    }
 
 
 def bits(path: Path) -> dict[str, int]:

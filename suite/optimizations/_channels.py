@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.optimizations._onnx import input_axis, integer, integers, shapes
+from suite.backends._products import shapes
+from suite.optimizations._onnx import input_axis, integer, integers
 
 if TYPE_CHECKING:
     import onnx

@@ -3,12 +3,11 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import UsageError
-from suite.backends._products import products
+from suite.backends._products import node_macs
 from suite.parameters import KEEP, Numbers, Values, numbers
 from suite.plugins import BackendDescription
 
@@ -143,27 +142,6 @@ def integers(node: "onnx.NodeProto", name: str) -> list[int]:
     return next((list(one.ints) for one in node.attribute if one.name == name), [])
 
 
-def shapes(model: "onnx.ModelProto") -> dict[str, tuple[int | None, ...]]:
-    """Returns the shape of what goes into each node or comes out, None for an axis that is free, as the batch."""
-    import onnx
-
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        one.name: tuple(
-            axis.dim_value if axis.HasField("dim_value") else None for axis in one.type.tensor_type.shape.dim
-        )
-        for one in (*graph.input, *graph.value_info, *graph.output)
-    }
-
-
 def macs(path: Path) -> int:
     """Returns the multiply-accumulates of a model's layers with weights; along an axis that is free, those of one."""
-    import onnx
-
-    model = onnx.load(path)
-    sizes, into_one = shapes(model), products(path)
-    return sum(
-        into_one[node.name] * prod(size or 1 for size in sizes[node.output[0]])
-        for node in model.graph.node
-        if node.name in into_one
-    )
+    return sum(node_macs(path).values())
