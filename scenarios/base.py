@@ -17,6 +17,8 @@ class Session(Protocol):
 
     It may also have `predict_marked(samples, mark)`: as `predict`, and it calls `mark("copy in")`, `mark("execute")`
     and `mark("copy out")` at the end of each, where it can tell them apart (`--stages`).
+
+    And it may have `callers`: so many threads may use it at a time, as it works at one batch behind the other.
     """
 
     def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
@@ -26,6 +28,11 @@ class Session(Protocol):
     def close(self) -> None:
         """Frees what the session holds."""
         ...
+
+
+def callers(session: Session) -> int:
+    """Returns how many threads may use a session at a time."""
+    return int(getattr(session, "callers", 1))
 
 
 class Backend(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from scenarios.base import Session
+from scenarios.base import Session, callers
 from suite.awake import AUTO, ON, awake, possible
 from suite.placement import cores_of, pinned
 from suite.probes import speed
@@ -217,7 +217,7 @@ def _probe(
         latency = speed.query_latency(subject, sessions, serving.batch, terms.samples_per_query, seconds)
         return terms.samples_per_query / latency, latency
     rate = speed.throughput(subject, sessions, serving, seconds)
-    return rate, serving.batch * len(sessions) / rate
+    return rate, serving.batch * sum(map(callers, sessions)) / rate
 
 
 def hint(subject: Subject, sessions: list[Session], serving: Serving, terms: Terms) -> dict[str, float]:

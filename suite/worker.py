@@ -220,7 +220,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     seen = Timeline(**sut.timeline())
     seen.save(folder / timeline.FILE)
     if stages and not sut.faults:
-        _save_stages(stages, seen, serving, folder)
+        _save_stages(stages, seen, sut.side_by_side, serving.ahead, folder)
     if outputs is not None:
         np.save(folder / "outputs.npy", outputs)
     if job["mode"] == "performance" and not sut.faults:
@@ -277,8 +277,8 @@ def _sides(job: dict[str, Any], channel: Channel) -> "tuple[Serving, Side, Side]
     return serving, (reference, reference.load(serving)), (variant, variant.load(serving))
 
 
-def _save_stages(stages: Stages, seen: Timeline, serving: Serving, folder: Path) -> None:
-    found = breakdown(stages.record(seen), seen.throughput, serving.sessions, ahead=serving.ahead)
+def _save_stages(stages: Stages, seen: Timeline, side_by_side: int, ahead: bool, folder: Path) -> None:
+    found = breakdown(stages.record(seen), seen.throughput, side_by_side, ahead=ahead)
     if found:
         write_json(folder / STAGES_FILE, {"schema": SCHEMA, **found.record()})
 

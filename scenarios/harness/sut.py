@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference_models.base import Dataset, Workload
-from scenarios.base import Session
+from scenarios.base import Session, callers
 from scenarios.harness.parts import parts
 from scenarios.harness.stages import Laps, Stages, predict_marked
 
@@ -114,7 +114,13 @@ class SystemUnderTest:
         self._part_batches = 1 if ahead else max(1, min(BATCHES_A_PART, MAX_BATCH // max_batch))
         self._stages = stages
         self._callback_ns, self._callback_samples = array("q"), array("q")
-        self._recorders = [Recorder(session) for session in sessions]
+        # A worker for each thread that may use a session at a time, on that session's cores.
+        placed = [
+            (Recorder(session), own)
+            for session, own in zip(sessions, cores or [()] * len(sessions), strict=True)
+            for _ in range(1 if inline else callers(session))
+        ]
+        self._recorders = [recorder for recorder, _ in placed]
         self._waiting: SimpleQueue[Query | None] = SimpleQueue()
         self._held: Query | None = None
         self._lead = threading.Lock()
@@ -123,7 +129,6 @@ class SystemUnderTest:
         self.faults: list[Fault] = []
         self._counted = (0, 0)
         self.issue = self._inline() if inline else self._issue_queued
-        places = cores or [()] * len(sessions)
         self._workers = (
             []
             if inline
@@ -134,11 +139,16 @@ class SystemUnderTest:
                     name=f"worker-{number}",
                     daemon=True,
                 )
-                for number, (recorder, own) in enumerate(zip(self._recorders, places, strict=True))
+                for number, (recorder, own) in enumerate(placed)
             ]
         )
         for worker in self._workers:
             worker.start()
+
+    @property
+    def side_by_side(self) -> int:
+        """How many batches are worked at side by side where load is enough."""
+        return len(self._recorders)
 
     @property
     def issued(self) -> int:

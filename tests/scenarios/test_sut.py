@@ -340,6 +340,38 @@ def test_the_next_batch_is_gathered_while_a_session_answers() -> None:
     rig.check()
 
 
+class Pipelined(TenTimes):
+    """A session that works at two batches at a time: the first waits for the second."""
+
+    callers = 2
+
+    def __init__(self) -> None:
+        super().__init__(self.meet)
+        self.both = threading.Barrier(2, timeout=30)
+
+    def meet(self, batch: NDArray[Any]) -> None:
+        if len(self.sizes) <= self.callers:
+            self.both.wait()
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_session_with_several_callers_has_as_many_batches_at_a_time(ahead: bool) -> None:
+    rig = Rig(Pipelined(), max_batch=2, ahead=ahead)
+    assert rig.sut.side_by_side == 2
+    rig.issue(list(range(24)))
+    for number in range(5):
+        rig.issue([number])
+    rig.check()
+    assert sum(rig.sessions[0].sizes) == 29
+
+
+def test_single_queries_enter_a_session_with_several_callers_one_behind_the_other() -> None:
+    rig = Rig(Pipelined(), max_batch=1)
+    rig.issue([1])
+    rig.issue([2])
+    rig.check()
+
+
 def test_ahead_a_batch_is_completed_when_nothing_follows() -> None:
     rig = Rig(TenTimes(), TenTimes(), ahead=True)
     for number in range(5):
