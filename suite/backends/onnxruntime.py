@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from reference_models.base import Model, Workload
+from scenarios.base import Session
 from suite.arithmetic import macs
+from suite.backends._cut import OPTION, STAGES, cut
+from suite.backends._pipeline import Pipeline
 from suite.backends._products import bits, products
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("onnx",)
 ELIGIBLE = True
-OPTIONS: Mapping[str, tuple[str, ...] | int] = {"graph_level": ("all", "extended", "basic", "off")}
+OPTIONS: Mapping[str, tuple[str, ...] | int] = {"graph_level": ("all", "extended", "basic", "off"), OPTION: STAGES}
 
 LEVELS = {
     "off": "ORT_DISABLE_ALL",
@@ -56,27 +59,60 @@ def devices() -> tuple[str, ...]:
     return ("cuda", "cpu") if _cuda_works() else ("cpu",)
 
 
-def load(
-    model: Model, workload: Workload, *, device: str, threads: int, options: Mapping[str, str]
-) -> "OnnxRuntimeSession":
-    """Returns a session on an ONNX file; raises UsageError where onnxruntime cannot load it, or lacks the device."""
-    session = _open(model.path, device, _session_options(threads, options["graph_level"]))
-    return OnnxRuntimeSession(session)
+def load(model: Model, workload: Workload, *, device: str, threads: int, options: Mapping[str, str]) -> Session:
+    """Returns a session on an ONNX file, or a pipeline of its stages where the options ask for several.
+
+    Raises UsageError where onnxruntime cannot load it or lacks the device, the graph cannot be cut into as many stages,
+    or the stages cannot share out the threads.
+    """
+    stages, each = _stages(model, options), _threads_of_each(threads, options)
+    chosen = _session_options(each, options["graph_level"])
+    sessions = [OnnxRuntimeSession(_open(stage, device, chosen)) for stage in stages]
+    return sessions[0] if len(sessions) == 1 else Pipeline(sessions)
 
 
 def arithmetic(
     model: Model, workload: Workload, *, device: str, threads: int, options: Mapping[str, str]
 ) -> dict[str, int]:
     """Returns the multiply-accumulates of one sample by type and provider, as onnxruntime's profile says they ran."""
-    with tempfile.TemporaryDirectory() as folder:
-        chosen = _session_options(threads, options["graph_level"])
-        chosen.enable_profiling = True
-        chosen.profile_file_prefix = str(Path(folder) / "profile")
-        # It pads output channels to the processor's vectors, and the padding would be counted.
-        session = _open(model.path, device, chosen, without=["NchwcTransformer"])
-        session.run(None, {session.get_inputs()[0].name: np.zeros((1, *workload.input_shape), np.float32)})
-        events = json.loads(Path(session.end_profiling()).read_bytes())
+    each = _threads_of_each(threads, options)
+    events: list[Any] = []
+    passed: NDArray[Any] = np.zeros((1, *workload.input_shape), np.float32)
+    for stage in _stages(model, options):
+        chosen = _session_options(each, options["graph_level"])
+        passed, ran = _profiled(stage, device, chosen, passed)
+        events += ran
     return macs(events, products(model.path), bits(model.path))
+
+
+def _stages(model: Model, options: Mapping[str, str]) -> Sequence[Path | bytes]:
+    """Returns the models that follow one another: the file itself, or what it is cut into."""
+    count = int(options[OPTION])
+    return [model.path] if count == 1 else cut(model.path, count)
+
+
+def _threads_of_each(threads: int, options: Mapping[str, str]) -> int:
+    """Returns the threads of a stage; raises UsageError where not all can have as many."""
+    stages = int(options[OPTION])
+    if threads % stages:
+        raise UsageError(
+            f"A pipeline of {stages} stages needs as many threads a session, or a multiple of that, and not {threads}: "
+            f"use --threads {stages}."
+        )
+    return threads // stages
+
+
+def _profiled(
+    model: Path | bytes, device: str, options: "onnxruntime.SessionOptions", inputs: NDArray[Any]
+) -> tuple[NDArray[Any], list[Any]]:
+    """Returns what a model makes of its inputs, and the events of the profile of that."""
+    with tempfile.TemporaryDirectory() as folder:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        # It pads output channels to the processor's vectors, and the padding would be counted.
+        session = _open(model, device, options, without=["NchwcTransformer"])
+        outputs = session.run(None, {session.get_inputs()[0].name: inputs})[0]
+        return outputs, json.loads(Path(session.end_profiling()).read_bytes())
 
 
 class OnnxRuntimeSession:
@@ -131,7 +167,8 @@ def _open(
             model, options, providers=[provider], disabled_optimizers=[*UNWANTED, *without]
         )
     except (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile) as error:
-        raise UsageError(f"onnxruntime {version()} cannot load the model {model!s}: {error}") from error
+        named = f"the model {model}" if isinstance(model, Path) else "a stage of the model"
+        raise UsageError(f"onnxruntime {version()} cannot load {named}: {error}") from error
     # Without the libraries of a provider onnxruntime falls back to the CPU and says so only in its log.
     if session.get_providers()[0] != PROVIDERS[device]:
         raise UsageError(f"onnxruntime {version()} knows the device '{device}' but cannot run on it. Use --device cpu.")

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from scenarios.harness.logs import finite
-from suite.evidence import lookup
+from suite.backends._cut import OPTION, STAGES
+from suite.evidence import Evidence, lookup
 from suite.law.base import Check, Pair, judged, whole
 from suite.law.drain import counted_of
 
@@ -103,9 +104,19 @@ def _figure(pair: Pair, probe: Probe) -> Iterator[str]:
     if not batch or not sessions:
         yield "its record does not say in which batches, and with how many sessions, it was served"
     elif run.scenario == "offline":
-        yield from _throughput(pair, sessions * batch / probe.novel_s)
+        yield from _throughput(pair, sessions * _at_once(run) * batch / probe.novel_s)
     elif run.scenario in STREAMS and rules is not None:
         yield from _latency(pair, probe.novel_s * rules.samples_per_query / batch)
+
+
+def _at_once(run: Evidence) -> int:
+    """Returns at how many batches one session works at a time: each stage of a graph that we cut at one.
+
+    The probe asks for one batch alone, which passes stage after stage.
+    """
+    stages = run.get("variant", "options", OPTION)
+    ours = run.get("variant", "backend") == "onnxruntime"
+    return int(stages) if ours and stages in STAGES else 1
 
 
 def _throughput(pair: Pair, unseen: float) -> Iterator[str]:

@@ -88,7 +88,7 @@ def test_the_layers_that_a_step_keeps_have_one_text(given: str) -> None:
 def test_a_folded_variant_says_what_it_is() -> None:
     variant = fold("fuse:level=basic", "onnxruntime")
     assert variant.recipe == "fuse:level=basic"
-    assert variant.options == {"graph_level": "basic"}
+    assert variant.options == {"graph_level": "basic", "pipeline": "1"}
     assert (variant.eligible, variant.not_eligible_because) == (True, None)
     assert variant.model is MODEL
 
@@ -97,7 +97,7 @@ def test_fuse_reaches_both_runtimes() -> None:
     assert fold("", "torch").options == {"compile": "no", "graphs": "yes"}
     assert fold("fuse:compile", "torch").options == {"compile": "yes", "graphs": "yes"}
     assert fold("fuse:compile+fuse:eager", "torch", graphs="no").options == {"compile": "no", "graphs": "no"}
-    assert fold("", "onnxruntime").options == {"graph_level": "all"}
+    assert fold("", "onnxruntime").options == {"graph_level": "all", "pipeline": "1"}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_wrong_runtime_option_is_refused_in_a_sentence(backend: str, options: 
 def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> None:
     variant = fold("prune:0.5+quantize:int8,granularity=tensor+fuse:level=basic", "onnxruntime")
     assert variant.model.chain == ("reference", "prune:0.5", "quantize:int8,granularity=tensor")
-    assert variant.options == {"graph_level": "basic"}
+    assert variant.options == {"graph_level": "basic", "pipeline": "1"}
     assert variant.id != fold("fuse:level=basic", "onnxruntime").id
 
 

@@ -62,4 +62,4 @@ def _large(bench: Bench, path: Path) -> dict[str, Any]:
     """Returns the subject of a model whose sample takes 10 ms and more, written to `path`."""
     large_model.write(path, LARGE_LAYERS)
     model = Model("onnx", path, sha256_file(path), ("random weights",))
-    return describe("fashion-resnet", "onnxruntime", model, {"graph_level": "all"}, bench.data_dir)
+    return describe("fashion-resnet", "onnxruntime", model, {"graph_level": "all", "pipeline": "1"}, bench.data_dir)

@@ -10,6 +10,7 @@ import pytest
 
 from common.errors import UsageError
 from reference_models.base import Model
+from scenarios.base import Session
 from suite import plugins
 from suite.backends import onnxruntime as backend
 from tests.conformance.loading import images, model, session
@@ -17,8 +18,8 @@ from tests.conformance.loading import images, model, session
 WORKLOAD = plugins.workload("fashion-resnet")
 
 
-def load(chosen: Model, device: str = "cpu") -> backend.OnnxRuntimeSession:
-    return backend.load(chosen, WORKLOAD, device=device, threads=1, options={"graph_level": "all"})
+def load(chosen: Model, device: str = "cpu") -> Session:
+    return backend.load(chosen, WORKLOAD, device=device, threads=1, options={"graph_level": "all", "pipeline": "1"})
 
 
 def reference() -> Model:

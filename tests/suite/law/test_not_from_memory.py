@@ -16,6 +16,7 @@ from tests.evidence_factory import (
     with_probe_after,
     with_record,
     with_values,
+    with_variant,
 )
 
 WHERE = {"at preparation": "repeat_probe", "after the test": "probe_after"}
@@ -98,6 +99,27 @@ def test_each_session_may_reach_what_one_alone_does() -> None:
         for run in (honest.performance, honest.accuracy)
     ]
     assert replace(honest, performance=runs[0], accuracy=runs[1]).verdict().counts
+
+
+@pytest.mark.parametrize(
+    ("backend", "option", "stages", "counts"),
+    [
+        ("onnxruntime", "pipeline", "2", True),
+        ("onnxruntime", "pipeline", "1", False),
+        ("onnxruntime", "pipeline", "17", False),
+        ("onnxruntime", "pipeline", 2, False),
+        ("onnxruntime", "depth", "2", False),
+        ("cheat.backend", "pipeline", "2", False),
+    ],
+)
+def test_stages_of_a_graph_that_we_cut_reach_as_many_times_what_a_batch_alone_does(
+    backend: str, option: str, stages: object, counts: bool
+) -> None:
+    honest = novel("offline", 1000 * 1.5 * MOST_APART * CHUNK / counted_of(case("offline").performance).value)  # type: ignore[union-attr]
+    changes: dict[str, Any] = {"options": {option: stages}, "backend": backend}
+    runs = [with_variant(run, **changes) for run in (honest.performance, honest.accuracy)]
+    runs = [with_record(run, backend, "backend", "name") for run in runs]
+    assert ("not-from-memory" not in replace(honest, performance=runs[0], accuracy=runs[1]).failed()) == counts
 
 
 @pytest.mark.parametrize("scenario", ["single-stream", "multi-stream"])

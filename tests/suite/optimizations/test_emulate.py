@@ -136,7 +136,8 @@ class Multiplier:
 
     def outputs(self, samples: Values, level: str = "all") -> Values:
         model = Model("onnx", self.target, "", ())
-        opened = onnxruntime.load(model, RESNET, device="cpu", threads=1, options={"graph_level": level})
+        options = {"graph_level": level, "pipeline": "1"}
+        opened = onnxruntime.load(model, RESNET, device="cpu", threads=1, options=options)
         return opened.predict(samples)
 
 
