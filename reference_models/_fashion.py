@@ -29,6 +29,7 @@ def workload(name: str, folder: Path, build: Callable[[], "torch.nn.Module"]) ->
         build=build,
         weights=folder / "weights.safetensors",
         input_shape=fashion_mnist.SHAPE,
+        normalization=fashion_mnist.NORMALIZATION,
         output_shape=(fashion_mnist.CLASSES,),
         payload_dtype="int64",
         encode=argmax_class,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
+from reference_models.forms import Form, Normalization
 
 if TYPE_CHECKING:
     import torch
@@ -42,14 +43,19 @@ class Dataset(Protocol):
         """Drops what is resident."""
         ...
 
-    def batch(self, indices: Indices) -> NDArray[np.float32]:
-        """Returns samples, preprocessed, shape (n, *input_shape); raises IndexError for one not resident.
+    def taken(self, form: Form) -> "Dataset":
+        """Returns a dataset of the same samples, none of them resident, whose batches are in another form."""
+        ...
 
-        They are the same bits however they were loaded.
+    def batch(self, indices: Indices) -> NDArray[Any]:
+        """Returns samples, preprocessed; raises IndexError for one not resident.
+
+        As the reference takes them they are float32, shape (n, *input_shape). They are the same bits however they were
+        loaded.
         """
         ...
 
-    def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[np.float32]:
+    def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[Any]:
         """Returns the same bits, and tells `mark` "gather", and "decode" and "preprocess" where they happen here."""
         ...
 
@@ -80,14 +86,14 @@ class Calibration:
 class Workload:
     """A task that can be judged.
 
-    `input_shape` and `output_shape` are those of one sample, without the batch dimension. `encode` turns a batch
-    of raw outputs (batch, *output_shape) into the payload that LoadGen logs, one row a sample: the task's final
-    answer, as MLPerf's reference implementations log it; it is also given outputs that are no numbers, which fail the
-    run whatever it makes of them. `score` is the accuracy script's function from
-    (answers in index order, truth) to metrics. `target_factor` is the share of the reference's quality that counts.
-    `calibrate` draws so many training samples from the dataset's folder, none of which is in the evaluation set, the
-    same each time; `training_sha256` is the digest of what it draws from. What the reference's training wrote lies
-    beside its weights, in reference.json.
+    `input_shape` and `output_shape` are those of one sample, without the batch dimension, as the reference takes it and
+    answers it; `normalization` is what was done to its pixels first. `encode` turns a batch of raw outputs
+    (batch, *output_shape) into the payload that LoadGen logs, one row a sample: the task's final answer, as MLPerf's
+    reference implementations log it; it is also given outputs that are no numbers, which fail the run whatever it
+    makes of them. `score` is the accuracy script's function from (answers in index order, truth) to metrics.
+    `target_factor` is the share of the reference's quality that counts. `calibrate` draws so many training samples from
+    the dataset's folder, none of which is in the evaluation set, the same each time; `training_sha256` is the digest of
+    what it draws from. What the reference's training wrote lies beside its weights, in reference.json.
     """
 
     name: str
@@ -98,6 +104,7 @@ class Workload:
     build: Callable[[], "torch.nn.Module"]
     weights: Path
     input_shape: tuple[int, ...]
+    normalization: Normalization
     output_shape: tuple[int, ...]
     payload_dtype: str
     encode: Callable[[NDArray[Any]], NDArray[Any]]

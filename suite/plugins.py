@@ -24,7 +24,7 @@ SOURCE_SUFFIXES = frozenset(
     {".bin", ".engine", ".json", ".npy", ".npz", ".onnx", ".pb", ".plan", ".pt", ".pth", ".py", ".safetensors", ".so"}
     | {".tflite", ".toml", ".xml"}
 )
-NOT_PLUGINS = {"base", "harness", "datasets"}
+NOT_PLUGINS = {"base", "forms", "harness", "datasets"}
 BACKEND_MEMBERS = ("FORMATS", "ELIGIBLE", "OPTIONS", "version", "devices", "load")
 
 

@@ -4,11 +4,13 @@ Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchma
 Algorithms", arXiv 1708.07747. The digests are of the uncompressed IDX files, since distributions differ in gzip.
 """
 
+import copy
 import gzip
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from common.errors import UsageError
 from common.files import digest_of, sha256_bytes
 from reference_models.base import Calibration, Indices, Mark, unmarked
+from reference_models.forms import REFERENCE, Form, Normalization
 
 NAME = "fashion-mnist"
 LICENCE = "MIT, Copyright 2017 Zalando SE"
@@ -26,7 +29,8 @@ SHAPE = (1, 28, 28)
 
 # Mean and standard deviation of the 60,000 training images, of pixels scaled to 0..1.
 MEAN, STD = 0.2860, 0.3530
-PREPROCESSING = f"float32 NCHW, (pixel / 255 - {MEAN}) / {STD}"
+NORMALIZATION = Normalization(MEAN, STD)
+PREPROCESSING = REFERENCE.said(NORMALIZATION)
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,12 @@ def labels(folder: Path, split: str) -> NDArray[np.int64]:
 
 def preprocess(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns images as the networks want them: float32, shape (n, 1, 28, 28), normalised."""
-    scaled = (pixels.astype(np.float32) / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
-    return scaled[:, None]
+    return in_form(pixels, REFERENCE)
+
+
+def in_form(pixels: NDArray[np.uint8], form: Form) -> NDArray[Any]:
+    """Returns images (n, 28, 28) in the form in which a model takes them."""
+    return form.of_pixels(pixels[:, None], NORMALIZATION)
 
 
 def calibrate(folder: Path, count: int) -> Calibration:
@@ -138,9 +146,18 @@ class FashionMnist:
         self.total = len(self._pixels)
         self.digest = digest_of([file.sha256 for file in FILES["test"]])
         self.preprocessing = PREPROCESSING
+        self._resident: NDArray[Any]
         self._streams: list[bytes] = []
         self._rows: NDArray[np.int64] | None = None
+        self._form = REFERENCE
         self.unload()
+
+    def taken(self, form: Form) -> "FashionMnist":
+        """Returns the same samples, none of them resident, in another form."""
+        other = copy.copy(self)
+        other._form, other.preprocessing = form, form.said(NORMALIZATION)
+        other.unload()
+        return other
 
     def load(self, indices: Indices, decoded: bool = True) -> None:
         """Makes these samples resident, preprocessed or as zlib streams."""
@@ -148,7 +165,7 @@ class FashionMnist:
         wanted = np.unique(np.asarray(indices, np.int64))
         self.unload()
         if decoded:
-            self._resident = np.ascontiguousarray(preprocess(self._pixels[wanted]))
+            self._resident = in_form(self._pixels[wanted], self._form)
         else:
             self._streams = compress(self._pixels[wanted])
         # Where all are decoded, a sample's row is its index; one that is not resident has a row that is refused.
@@ -158,19 +175,19 @@ class FashionMnist:
 
     def unload(self) -> None:
         """Drops what is resident."""
-        self._resident = np.empty((0, *SHAPE), np.float32)
+        self._resident = np.empty((0, *self._form.shape(SHAPE)), self._form.dtype)
         self._streams = []
         self._rows = None
 
-    def batch(self, indices: Indices) -> NDArray[np.float32]:
-        """Returns the samples as one array of shape (n, 1, 28, 28)."""
+    def batch(self, indices: Indices) -> NDArray[Any]:
+        """Returns the samples as one array, of shape (n, 1, 28, 28) as the reference takes them."""
         if self._rows is None:
             return self._resident.take(indices, axis=0)
         if self._streams:
             return self._prepared(self._rows.take(indices), unmarked)
         return self._resident.take(self._rows.take(indices), axis=0)
 
-    def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[np.float32]:
+    def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[Any]:
         """Returns the same, and marks what is done for it."""
         if self._rows is not None and self._streams:
             return self._prepared(self._rows.take(indices), mark)
@@ -178,12 +195,12 @@ class FashionMnist:
         mark("gather")
         return samples
 
-    def _prepared(self, rows: NDArray[np.int64], mark: Mark) -> NDArray[np.float32]:
+    def _prepared(self, rows: NDArray[np.int64], mark: Mark) -> NDArray[Any]:
         streams = [self._streams[row] for row in rows.tolist()]
         mark("gather")
         pixels = decompress(streams)
         mark("decode")
-        samples = preprocess(pixels)
+        samples = in_form(pixels, self._form)
         mark("preprocess")
         return samples
 

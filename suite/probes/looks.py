@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from accuracy_scripts.paired import CONFIDENCE, compare
 from reference_models.base import Dataset, Indices, Mark, Workload
+from reference_models.forms import Form
 from suite.probes import contest
 from suite.probes.contest import Side
 from suite.variant import Serving
@@ -40,11 +41,15 @@ class Part:
         """Drops what is resident."""
         self._whole.unload()
 
-    def batch(self, indices: Indices) -> NDArray[np.float32]:
-        """Returns samples, preprocessed, shape (n, *input_shape)."""
+    def taken(self, form: Form) -> "Part":
+        """Returns the same samples, none of them resident, in another form."""
+        return Part(self._whole.taken(form), self._indices)
+
+    def batch(self, indices: Indices) -> NDArray[Any]:
+        """Returns samples, preprocessed."""
         return self._whole.batch(self._indices[np.asarray(indices)])
 
-    def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[np.float32]:
+    def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[Any]:
         """Returns the same, and marks what is done for it."""
         return self._whole.batch_marked(self._indices[np.asarray(indices)], mark)
 

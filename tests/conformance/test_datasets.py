@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from reference_models.base import Dataset, Workload
+from reference_models.forms import NEAREST, Form
 from suite import plugins
 from tests.conformance.loading import WORKLOADS, data_folder
 
@@ -100,3 +101,22 @@ def test_a_sample_that_is_not_resident_in_its_stored_form_is_refused(dataset: Da
     dataset.unload()
     with pytest.raises(IndexError):
         dataset.batch([1])
+
+
+@pytest.mark.parametrize(
+    "form", [Form(raw=True), Form(side=14), Form(raw=True, channels_last=True, side=7, resize=NEAREST)]
+)
+def test_samples_come_in_the_form_in_which_a_model_takes_them(workload: Workload, dataset: Dataset, form: Form) -> None:
+    wanted = np.arange(0, dataset.total, 37)
+    dataset.load(wanted)
+    taken = dataset.taken(form)
+    with pytest.raises(IndexError):
+        taken.batch(wanted)
+    for decoded in (True, False):
+        taken.load(wanted, decoded=decoded)
+        found = taken.batch(wanted)
+        assert (found.shape[1:], found.dtype) == (form.shape(workload.input_shape), form.dtype)
+        # Those of the reference are where they were.
+        assert np.array_equal(found, form.of_samples(dataset.batch(wanted), workload.normalization))
+    assert taken.preprocessing != dataset.preprocessing
+    assert (taken.total, taken.digest) == (dataset.total, dataset.digest)
