@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from reference_models.base import Model, Workload
@@ -21,8 +20,11 @@ class Session(Protocol):
     And it may have `callers`: so many threads may use it at a time, as it works at one batch behind the other.
     """
 
-    def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
-        """Returns the raw outputs, shape (n, *output_shape), of samples of shape (n, *input_shape)."""
+    def predict(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Returns the raw outputs, shape (n, *output_shape), of samples in the form that the model takes.
+
+        That is float32 of shape (n, *input_shape), but for a recipe with an `input` step.
+        """
         ...
 
     def close(self) -> None:

@@ -6,11 +6,13 @@ steps, the packages that it uses, and the training samples that it looks at with
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
 from common.files import digest_of, sha256_file, tree_digest
+from reference_models import forms
 from reference_models.base import Model, Workload
 from suite import recipes, shelf
 from suite.environment import packages
@@ -46,11 +48,14 @@ def make(
         said += f", by {count} training samples"
         card["calibration"] = {"dataset": workload.dataset_name, "indices": list(calibration.indices)}
     card["chain"].append(said)
+    samples = recipes.form(model.chain).of_samples(calibration.samples, workload.normalization) if calibration else None
 
     def write(path: Path) -> Mapping[str, Any]:
-        facts = maker.make(model.path, path, step.parameters, calibration.samples if calibration else None)
-        if calibration and (trainer := recipes.trainer(step)):
-            facts |= trainer.train(model.path, path, step.parameters, calibration.samples, beat)
+        given = model.path, path, step.parameters, samples
+        input_maker = recipes.input_maker(step)
+        facts = input_maker.make(*given, workload.normalization) if input_maker else maker.make(*given)
+        if samples is not None and (trainer := recipes.trainer(step)):
+            facts |= trainer.train(model.path, path, step.parameters, samples, beat)
         return facts
 
     shelf.publish(cache, _key(step, model, workload), card, write)
@@ -68,14 +73,16 @@ def _key(step: Step, model: Model, workload: Workload) -> str:
             "step": recipes.canonical([step]),
             "steps": tree_digest(STEPS, [STEPS], {".py"}),
             "versions": _versions(maker),
+            "normalization": asdict(workload.normalization) if recipes.input_maker(step) else None,
             "training": _training(workload) if maker.samples_wanted(step.parameters) else None,
         }
     )
 
 
 def _training(workload: Workload) -> list[str]:
-    """Returns the digests of the files that training samples come from, and of the source that draws them."""
-    return [workload.training_sha256, sha256_file(Path(inspect.getfile(workload.calibrate)))]
+    """Returns the digests of the files that training samples come from, and of the sources that draw and form them."""
+    sources = (Path(inspect.getfile(workload.calibrate)), Path(forms.__file__))
+    return [workload.training_sha256, *map(sha256_file, sources)]
 
 
 def _versions(maker: Maker) -> dict[str, str]:

@@ -4,7 +4,7 @@ Steps are joined by `+`, a step's parameters follow `:` and are joined by `,`; a
 parameter: `prune:sparsity=0.7+quantize:int8,granularity=tensor`. The empty recipe is the reference.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from common import names as spelling
 from common.errors import UsageError
 from reference_models.base import Model
+from reference_models.forms import REFERENCE, Form, Normalization
 from suite import plugins
 from suite.parameters import SEPARATOR, Numbers, Values, joined, numbers
 from suite.plugins import BackendDescription
@@ -24,6 +25,8 @@ PACKAGE, KIND = "suite.optimizations", "optimization"
 # The step whose model rounds as another arithmetic does, and multiplies in float32.
 EMULATION = "emulate"
 EMULATED = "its recipe emulates another arithmetic, so that it has an accuracy and no throughput of its own"
+# The step whose model takes images in another form than the reference: steps behind it are given samples in that form.
+INPUT = "input"
 
 
 class Optimization(Protocol):
@@ -101,6 +104,25 @@ class Trainer(Maker, Protocol):
         ...
 
 
+class InputMaker(Maker, Protocol):
+    """The maker whose model takes images in another form than the one that it was made of."""
+
+    def form(self, parameters: Mapping[str, str]) -> Form:
+        """Returns that form."""
+        ...
+
+    def make(
+        self,
+        source: Path,
+        target: Path,
+        parameters: Mapping[str, str],
+        samples: NDArray[np.float32] | None,
+        normalization: Normalization | None = None,
+    ) -> dict[str, Any]:
+        """As any maker's; `normalization` is what the reference's images were given."""
+        ...
+
+
 @dataclass(frozen=True)
 class Step:
     """An optimization and its parameters."""
@@ -158,17 +180,19 @@ def fold(
 def check(recipe: str, backend: BackendDescription, options: Mapping[str, str]) -> None:
     """Raises UsageError for runtime options, or a recipe's steps, that a backend cannot have."""
     runtime_options(backend, options)
-    final: Step | None = None
+    before: Step | None = None
     for step in parse(recipe):
         _optimization(step.name).check(backend, step.parameters)
         if not _makes(step.name):
             continue
-        if final:
+        if before and step.name == INPUT:
+            raise UsageError(f"{INPUT} cannot follow {before.name}: put {INPUT} first, and once.")
+        if before and maker(before.name).FINAL:
             raise UsageError(
-                f"{step.name} cannot follow {final.name}, whose model has no weights in plain float32: "
-                f"put {final.name} last, and once."
+                f"{step.name} cannot follow {before.name}, whose model has no weights in plain float32: "
+                f"put {before.name} last, and once."
             )
-        final = step if maker(step.name).FINAL else None
+        before = step
 
 
 def made_by(recipe: str) -> list[str]:
@@ -212,6 +236,20 @@ def maker(name: str) -> Maker:
     """Returns an optimization that makes a model."""
     assert _makes(name)
     return cast(Maker, _optimization(name))
+
+
+def input_maker(step: Step) -> InputMaker | None:
+    """Returns the optimization of a step that changes what the model takes, else None."""
+    return cast(InputMaker, _optimization(INPUT)) if step.name == INPUT else None
+
+
+def form(chain: Sequence[str]) -> Form:
+    """Returns the form in which a model takes images, by what was done to make it."""
+    for said in chain:
+        if said.partition(":")[0] == INPUT:
+            (step,) = parse(said)
+            return cast(InputMaker, _optimization(INPUT)).form(step.parameters)
+    return REFERENCE
 
 
 def trainer(step: Step) -> Trainer | None:

@@ -12,8 +12,9 @@ from common.errors import UsageError
 from common.files import sha256_file
 from common.names import unknown
 from reference_models.base import Dataset, Model, Workload
+from reference_models.forms import REFERENCE, Form
 from scenarios.base import Backend, Session
-from suite import plugins
+from suite import plugins, recipes
 from suite.own_thread import on_own_thread
 from suite.placement import pinned, shares
 from suite.variant import Serving
@@ -23,7 +24,7 @@ Beat = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """Everything that is needed to load sessions and to feed them.
+    """Everything that is needed to load sessions and to feed them: the samples are in the form that the model takes.
 
     `beat` is told how many samples were answered, whenever some were: a sign of life, for whoever waits.
     """
@@ -42,11 +43,12 @@ class Subject:
         model = description["model"]
         if sha256_file(Path(model["path"])) != model["sha256"]:
             raise UsageError(f"The model {model['path']} was changed while it was being used; start again.")
+        chain = tuple(model["chain"])
         return Subject(
             workload=workload,
-            dataset=workload.open_dataset(Path(description["data_dir"])),
+            dataset=workload.open_dataset(Path(description["data_dir"])).taken(recipes.form(chain)),
             backend=plugins.backend(description["backend"]),
-            model=Model(model["format"], Path(model["path"]), model["sha256"], tuple(model["chain"])),
+            model=Model(model["format"], Path(model["path"]), model["sha256"], chain),
             options=description["options"],
             beat=beat,
         )
@@ -88,9 +90,26 @@ class Subject:
             session.predict(self.zeros(size))
             self.beat(size)
 
-    def zeros(self, count: int) -> NDArray[np.float32]:
+    def zeros(self, count: int) -> NDArray[Any]:
         """Returns `count` samples of nothing but zeros."""
-        return np.zeros((count, *self.workload.input_shape), np.float32)
+        return np.zeros((count, *self.form.shape(self.workload.input_shape)), self.form.dtype)
+
+    @property
+    def form(self) -> Form:
+        """The form in which the model takes images."""
+        return recipes.form(self.model.chain)
+
+    def whole(self) -> Dataset:
+        """Returns the samples as the reference takes them: those of this subject, or else others, all resident."""
+        if self.form == REFERENCE:
+            return self.dataset
+        found = self.dataset.taken(REFERENCE)
+        found.load(np.arange(found.total))
+        return found
+
+    def taken(self, samples: NDArray[np.float32]) -> NDArray[Any]:
+        """Returns samples as the reference takes them, shape (n, *input_shape), in the form that the model takes."""
+        return self.form.of_samples(samples, self.workload.normalization)
 
 
 def describe(workload: str, backend: str, model: Model, options: dict[str, str], data_dir: Path) -> dict[str, Any]:

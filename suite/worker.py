@@ -268,12 +268,19 @@ def turns(job: dict[str, Any], channel: Channel) -> Any:
 
 
 def _sides(job: dict[str, Any], channel: Channel) -> "tuple[Serving, Side, Side]":
-    """Returns how both are served, the reference and a variant, loaded side by side over the same samples."""
+    """Returns how both are served, the reference and a variant, loaded side by side over the same samples.
+
+    Of a variant whose model takes them in another form, each sample is there in both.
+    """
     channel.phase("loading the models", silent=True)
     serving = Serving(**job["serving"])
     reference = Subject.open(job["reference"], channel.beat)
     reference.dataset.load(np.arange(reference.dataset.total))
-    variant = replace(Subject.open(job["variant"], channel.beat), dataset=reference.dataset)
+    variant = Subject.open(job["variant"], channel.beat)
+    if variant.form == reference.form:
+        variant = replace(variant, dataset=reference.dataset)
+    else:
+        variant.dataset.load(np.arange(variant.dataset.total))
     return serving, (reference, reference.load(serving)), (variant, variant.load(serving))
 
 
@@ -368,7 +375,7 @@ def layers(job: dict[str, Any], channel: Channel) -> Any:
     before.dataset.load(np.arange(before.dataset.total))
     step = recipes.Step(**job["step"])
     count = recipes.maker(step.name).samples_wanted(step.parameters)
-    samples = before.workload.calibrate(Path(job["data_dir"]), count).samples if count else None
+    samples = before.taken(before.workload.calibrate(Path(job["data_dir"]), count).samples) if count else None
     with tempfile.TemporaryDirectory() as folder:
         trial = probing.Trial(before, replace(after, dataset=before.dataset), step, samples, Path(folder))
         # Between two answers a model is made.

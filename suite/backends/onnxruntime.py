@@ -37,6 +37,8 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PROVIDER_OPTIONS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 # The distributions that hold the module; the first is the one that we install.
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+# The types that the inputs of our models have.
+TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 # It would quantize weights that a model has in float32 where what goes in and comes out is quantized: a layer that a
 # recipe leaves in float32 would not run so.
 UNWANTED = ("WeightBiasQuantization",)
@@ -77,7 +79,7 @@ def arithmetic(
     """Returns the multiply-accumulates of one sample by type and provider, as onnxruntime's profile says they ran."""
     each = _threads_of_each(threads, options)
     events: list[Any] = []
-    passed: NDArray[Any] = np.zeros((1, *workload.input_shape), np.float32)
+    passed: NDArray[Any] | None = None
     for stage in _stages(model, options):
         chosen = _session_options(each, options["graph_level"])
         passed, ran = _profiled(stage, device, chosen, passed)
@@ -103,15 +105,19 @@ def _threads_of_each(threads: int, options: Mapping[str, str]) -> int:
 
 
 def _profiled(
-    model: Path | bytes, device: str, options: "onnxruntime.SessionOptions", inputs: NDArray[Any]
+    model: Path | bytes, device: str, options: "onnxruntime.SessionOptions", inputs: NDArray[Any] | None
 ) -> tuple[NDArray[Any], list[Any]]:
-    """Returns what a model makes of its inputs, and the events of the profile of that."""
+    """Returns what a model makes of its inputs, None for a sample of zeros, and the events of the profile of that."""
     with tempfile.TemporaryDirectory() as folder:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         # It pads output channels to the processor's vectors, and the padding would be counted.
         session = _open(model, device, options, without=["NchwcTransformer"])
-        outputs = session.run(None, {session.get_inputs()[0].name: inputs})[0]
+        given = session.get_inputs()[0]
+        if inputs is None:
+            # What is no number is the free axis of the batch.
+            inputs = np.zeros([size if isinstance(size, int) else 1 for size in given.shape], TYPES[given.type])
+        outputs = session.run(None, {given.name: inputs})[0]
         return outputs, json.loads(Path(session.end_profiling()).read_bytes())
 
 
@@ -123,7 +129,7 @@ class OnnxRuntimeSession:
         self._input = session.get_inputs()[0].name
         self._outputs = [session.get_outputs()[0].name]
 
-    def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
+    def predict(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Returns the first output's values, shape (n, *output_shape)."""
         if self._session is None:
             raise RuntimeError("predict was called on a closed session")

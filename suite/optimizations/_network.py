@@ -96,6 +96,14 @@ def _clip(attributes: Attributes, x: "Tensor", low: "Tensor | None" = None, high
     return x if least is None and most is None else torch.clamp(x, least, most)
 
 
+def _cast(attributes: Attributes, x: "Tensor") -> "Tensor":
+    from onnx import TensorProto
+
+    if attributes["to"] != TensorProto.FLOAT:
+        raise UsageError("Only a model that multiplies in float32 is trained here. Leave out tune.")
+    return x.float()
+
+
 def _mean(attributes: Attributes, x: "Tensor", axes: "Tensor | None" = None) -> "Tensor":
     over = attributes.get("axes") if axes is None else axes.tolist()
     return x.mean(dim=over, keepdim=bool(attributes.get("keepdims", 1)))
@@ -116,8 +124,10 @@ def _reshaped(attributes: Attributes, x: "Tensor", shape: "Tensor") -> "Tensor":
 OPERATORS: Mapping[str, Callable[..., "Tensor"]] = {
     "Add": lambda _, one, other: one + other,
     "BatchNormalization": _normalization,
+    "Cast": _cast,
     "Clip": _clip,
     "Conv": _convolution,
+    "Div": lambda _, one, other: one / other,
     "Flatten": _flat,
     "Gemm": _linear,
     "GlobalAveragePool": _global_mean,
@@ -125,4 +135,6 @@ OPERATORS: Mapping[str, Callable[..., "Tensor"]] = {
     "ReduceMean": _mean,
     "Relu": lambda _, x: x.relu(),
     "Reshape": _reshaped,
+    "Sub": lambda _, one, other: one - other,
+    "Transpose": lambda attributes, x: x.permute(attributes["perm"]),
 }

@@ -39,10 +39,11 @@ def repeat_probe(subject: Subject, session: Session, batch: int, seed: int) -> d
     generator = np.random.default_rng(seed)
     logs: list[float] = []
     novel_s: list[float] = []
+    whole = subject.whole()
     end = time.perf_counter() + PAIRS_S
     while len(logs) < PAIRS and (time.perf_counter() < end or len(logs) < LEAST_PAIRS):
         indices = generator.integers(0, subject.dataset.total, batch)
-        known, novel = subject.dataset.batch(indices), unseen(subject.dataset, generator, indices)
+        known, novel = subject.dataset.batch(indices), subject.taken(unseen(whole, generator, indices))
         _seconds(subject, session, known)
         order = [("known", known), ("novel", novel)][:: 1 if generator.random() < 0.5 else -1]
         times = {name: _seconds(subject, session, samples) for name, samples in order}
@@ -58,14 +59,17 @@ def repeat_probe(subject: Subject, session: Session, batch: int, seed: int) -> d
 
 
 def drawn(dataset: Dataset, seed: int) -> NDArray[np.float32]:
-    """Returns the COMPARED unseen inputs of a seed; every sample of the dataset must be resident."""
+    """Returns the COMPARED unseen inputs of a seed, of samples that are all resident, as the reference takes them."""
     generator = np.random.default_rng(seed)
     return unseen(dataset, generator, generator.integers(0, dataset.total, COMPARED))
 
 
 def answers(subject: Subject, session: Session, batch: int, seed: int) -> list[str]:
-    """Returns a session's payloads for the unseen inputs of a seed, in hexadecimal."""
-    inputs = drawn(subject.dataset, seed)
+    """Returns a session's payloads for the unseen inputs of a seed, in hexadecimal.
+
+    They are made of what the reference takes, and then brought into the form that the model takes.
+    """
+    inputs = subject.taken(drawn(subject.whole(), seed))
     found: list[str] = []
     for start in range(0, len(inputs), batch):
         payload = subject.workload.encode(session.predict(inputs[start : start + batch]))
@@ -76,7 +80,8 @@ def answers(subject: Subject, session: Session, batch: int, seed: int) -> list[s
 
 def unseen(dataset: Dataset, generator: np.random.Generator, indices: NDArray[np.int64]) -> NDArray[np.float32]:
     """Returns inputs made of these samples that nobody can have seen, shape (n, *input_shape)."""
-    one, other = dataset.batch(indices), dataset.batch(generator.integers(0, dataset.total, len(indices)))
+    one: NDArray[np.float32] = dataset.batch(indices)
+    other: NDArray[np.float32] = dataset.batch(generator.integers(0, dataset.total, len(indices)))
     shape = (len(indices), *(1 for _ in one.shape[1:]))
     share = generator.uniform(*MIX, shape).astype(np.float32)
     return share * _moved(one, generator) + (1 - share) * other
@@ -89,7 +94,7 @@ def _moved(samples: NDArray[np.float32], generator: np.random.Generator) -> NDAr
     return np.take_along_axis(samples, columns.reshape(len(samples), *(1 for _ in samples.shape[2:]), -1), axis=-1)
 
 
-def _seconds(subject: Subject, session: Session, samples: NDArray[np.float32]) -> float:
+def _seconds(subject: Subject, session: Session, samples: NDArray[Any]) -> float:
     started = time.perf_counter()
     session.predict(samples)
     elapsed = time.perf_counter() - started
