@@ -17,7 +17,8 @@ from suite import export, shelf
 
 OPSET = 20
 PACKAGES = ("torch", "onnx", "onnxscript")
-FORMATS = ("safetensors", "onnx")
+WEIGHTS = "safetensors"
+FORMATS = (WEIGHTS, "onnx")
 EXPORTED = "exported to ONNX"
 # What is in this format is an export of the reference, or was made of one.
 EXPORT_FORMAT = "onnx"
@@ -88,7 +89,7 @@ def cached(workload: Workload, formats: Sequence[str], cache: Path) -> Model | N
     wanted = next((name for name in formats if name in FORMATS), None)
     if wanted is None:
         raise UsageError(f"{workload.name} can be had as {' or '.join(FORMATS)}, not as {' or '.join(formats)}.")
-    if wanted == "safetensors":
+    if wanted == WEIGHTS:
         return reference_model(workload)
     return shelf.cached(cache, _source(workload).key)
 
@@ -107,15 +108,20 @@ def reference_model(workload: Workload) -> Model:
             f"{workload.name}: {workload.weights} does not match its card: reference.json says SHA-256 {expected}, "
             f"found {found}. Restore both from the repository."
         )
-    return Model("safetensors", workload.weights, found, (f"{workload.name} reference, weights {found}",))
+    return Model(WEIGHTS, workload.weights, found, (f"{workload.name} reference, weights {found}",))
+
+
+def network_files(workload: Workload) -> tuple[tuple[str, str], ...]:
+    """Returns name and digest of each source file of the workload's network."""
+    files = sorted(Path(inspect.getfile(workload.build)).parent.glob("*.py"))
+    return tuple((path.name, sha256_file(path)) for path in files)
 
 
 def _source(workload: Workload) -> "_Source":
     """Returns all that an export of the workload is made from, as it is now."""
-    network = sorted(Path(inspect.getfile(workload.build)).parent.glob("*.py"))
     return _Source(
         reference=reference_model(workload),
-        network=tuple((path.name, sha256_file(path)) for path in network),
+        network=network_files(workload),
         versions={name: _version(name) for name in PACKAGES},
     )
 

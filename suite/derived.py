@@ -1,22 +1,23 @@
 """Models that a step of a recipe makes of another one, kept on the cache's shelf.
 
-The key is the digest of all that goes into such a model: the model that it is made of, the step, the sources of all
-steps, the packages that it uses, and the training samples that it looks at with the sources that draw them.
+The key is the digest of all that goes into such a model: the model that it is made of, the network where that holds
+weights alone, the step, the sources of all steps, the packages that it uses, and the training samples that it looks at
+with the sources that draw them.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from common.errors import UsageError
 from common.files import digest_of, sha256_file, tree_digest
 from reference_models import forms
 from reference_models.base import Model, Workload
-from suite import recipes, shelf
+from suite import artifacts, recipes, shelf
 from suite.environment import packages
-from suite.recipes import Maker, Step
+from suite.recipes import Maker, NetworkMaker, Step
 
 STEPS = Path(__file__).parent / "optimizations"
 
@@ -52,6 +53,8 @@ def make(
 
     def write(path: Path) -> Mapping[str, Any]:
         given = model.path, path, step.parameters, samples
+        if model.format == artifacts.WEIGHTS:
+            return cast(NetworkMaker, maker).make_of_network(workload, *given)
         input_maker = recipes.input_maker(step)
         facts = input_maker.make(*given, workload.normalization) if input_maker else maker.make(*given)
         if samples is not None and (trainer := recipes.trainer(step)):
@@ -75,6 +78,8 @@ def _key(step: Step, model: Model, workload: Workload) -> str:
             "versions": _versions(maker),
             "normalization": asdict(workload.normalization) if recipes.input_maker(step) else None,
             "training": _training(workload) if maker.samples_wanted(step.parameters) else None,
+            # What is made of weights alone is made of the network's sources too.
+            "network": artifacts.network_files(workload) if model.format == artifacts.WEIGHTS else None,
         }
     )
 

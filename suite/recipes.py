@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from common import names as spelling
 from common.errors import UsageError
-from reference_models.base import Model
+from reference_models.base import Model, Workload
 from reference_models.forms import REFERENCE, Form, Normalization
 from suite import plugins
 from suite.parameters import SEPARATOR, Numbers, Values, joined, numbers
@@ -79,6 +79,21 @@ class Maker(Optimization, Protocol):
 
         In a child process alone.
         """
+        ...
+
+
+class NetworkMaker(Maker, Protocol):
+    """A maker that also makes a model of a workload's network of torch, whose weights are safetensors."""
+
+    def make_of_network(
+        self,
+        workload: Workload,
+        source: Path,
+        target: Path,
+        parameters: Mapping[str, str],
+        samples: NDArray[np.float32] | None,
+    ) -> dict[str, Any]:
+        """Does what `make` does; `format` is among the facts where what it writes is no safetensors."""
         ...
 
 
@@ -215,9 +230,12 @@ def requested(recipe: str, given: Requested) -> Requested:
 
 
 def formats(recipe: str, backend: BackendDescription) -> tuple[str, ...]:
-    """Returns in which formats a recipe can begin on a backend, the preferred one first."""
+    """Returns in which formats a recipe can begin on a backend, the one that its first maker prefers first."""
     makers = [maker(step.name) for step in parse(recipe) if _makes(step.name)]
-    return tuple(name for name in backend.formats if all(name in one.FORMATS for one in makers))
+    preferred = makers[0].FORMATS if makers else backend.formats
+    return tuple(
+        name for name in preferred if all(name in one for one in (backend.formats, *(m.FORMATS for m in makers)))
+    )
 
 
 def runtime_options(backend: BackendDescription, given: Mapping[str, str]) -> dict[str, str]:

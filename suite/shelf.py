@@ -1,4 +1,4 @@
-"""The cache's folders of models: a model.onnx, and an artifact.json that says what it is.
+"""The cache's folders of models: a file that is named after its format, and an artifact.json that says what it is.
 
 A folder's name is the key of all that went into the model. It appears at once and whole, and is never changed.
 Reading one imports no runtime.
@@ -17,7 +17,6 @@ from common.files import sha256_file, write_json
 from reference_models.base import Model
 
 SCHEMA = 1
-FILE = "model.onnx"
 CARD = "artifact.json"
 
 
@@ -32,18 +31,25 @@ def cached(cache: Path, key: str) -> Model | None:
     return read(folder) if folder.is_dir() else None
 
 
+def file_of(kind: str) -> str:
+    """Returns the name of the file of a model in a format."""
+    return f"model.{kind}"
+
+
 def publish(cache: Path, key: str, card: Mapping[str, Any], write: Callable[[Path], Mapping[str, Any]]) -> None:
     """Has `write` write a model to the path that it is given, and puts it into the folder of its key.
 
-    What `write` returns becomes a part of the card, beside the model's digest. Two processes may do so at the same
-    time: one folder stays.
+    What `write` returns becomes a part of the card, beside the model's digest: its format too, where that is another
+    than `card` has. Two processes may do so at the same time: one folder stays.
     """
     folder = folder_of(cache, key)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{key[:16]}."))
     try:
-        facts = write(draft / FILE)
-        write_json(draft / CARD, {"schema": SCHEMA, "key": key, **card, **facts, "sha256": sha256_file(draft / FILE)})
+        written = draft / file_of(card["format"])
+        said = {**card, **write(written)}
+        file = written.rename(draft / file_of(said["format"]))
+        write_json(draft / CARD, {"schema": SCHEMA, "key": key, **said, "sha256": sha256_file(file)})
         try:
             os.rename(draft, folder)
         except OSError:
@@ -57,19 +63,20 @@ def publish(cache: Path, key: str, card: Mapping[str, Any], write: Callable[[Pat
 def read(folder: Path) -> Model:
     """Returns the model of an artifact's folder; raises UsageError where its files are not what was written there."""
     card = _read_card(folder)
-    strangers = sorted({path.name for path in folder.iterdir()} - {FILE, CARD})
+    file = folder / file_of(card["format"])
+    strangers = sorted({path.name for path in folder.iterdir()} - {file.name, CARD})
     if strangers:
         # An ONNX model may keep its weights in files of their own, of which its digest says nothing.
         raise _bad(folder / strangers[0], "it is no part of an artifact", folder)
     if card["key"] != folder.name:
         raise _bad(folder / CARD, f"it is the card of artifact {card['key']}, not of {folder.name}", folder)
     try:
-        found = sha256_file(folder / FILE)
+        found = sha256_file(file)
     except OSError as error:
-        raise _bad(folder / FILE, f"it cannot be read ({error})", folder) from error
+        raise _bad(file, f"it cannot be read ({error})", folder) from error
     if found != card["sha256"]:
-        raise _bad(folder / FILE, f"expected SHA-256 {card['sha256']}, found {found}", folder)
-    return Model(card["format"], folder / FILE, found, tuple(card["chain"]))
+        raise _bad(file, f"expected SHA-256 {card['sha256']}, found {found}", folder)
+    return Model(card["format"], file, found, tuple(card["chain"]))
 
 
 def _read_card(folder: Path) -> dict[str, Any]:

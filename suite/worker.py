@@ -367,11 +367,15 @@ def sweep(job: dict[str, Any], channel: Channel) -> Any:
 def layers(job: dict[str, Any], channel: Channel) -> Any:
     """Returns which layers the loss of a recipe's last making step comes from, and what is left of it without them."""
     from suite import recipes
-    from suite.optimizations._onnx import described
+    from suite.optimizations._onnx import FORMATS, described
     from suite.probes import layers as probing
 
     channel.phase("loading the models", silent=True)
     before, after = (Subject.open(job[name], channel.beat) for name in ("before", "after"))
+    if before.model.format not in FORMATS:
+        raise UsageError(
+            "Only of an ONNX model layers can be told apart and left as they were. Use --backend onnxruntime."
+        )
     before.dataset.load(np.arange(before.dataset.total))
     step = recipes.Step(**job["step"])
     count = recipes.maker(step.name).samples_wanted(step.parameters)

@@ -1,4 +1,4 @@
-"""Runs the reference network on torch: eager or compiled, on the CPU or on CUDA."""
+"""Runs the reference network on torch, or what was made of it: eager or compiled, on the CPU or on CUDA."""
 
 import functools
 import shutil
@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from reference_models.base import Mark, Model, Workload, unmarked
+from suite import export_program
 from suite.backends._cuda import Graphs
+from suite.backends._torch_profile import counted
 from suite.export import load_network
+from suite.own_thread import on_own_thread
 
 if TYPE_CHECKING:
     import torch
 
-FORMATS = ("safetensors",)
+# The weights of the reference network, which may be of 16 bits, or a program of integer operators.
+FORMATS = ("safetensors", export_program.FORMAT)
 ELIGIBLE = True
 # A CPU has no graphs, and `graphs` means nothing there.
 OPTIONS: Mapping[str, tuple[str, ...] | int] = {"compile": ("no", "yes"), "graphs": ("yes", "no")}
@@ -33,6 +37,8 @@ WARM_BATCHES = (1, 2, 3, 4, 8, 15, 16, 17, 32, 64, 128, 256)
 
 # More programs than this, for one network in one process, are taken for a mistake: three for every number of threads.
 RECOMPILE_LIMIT = 64
+# Samples in the call that is profiled: for one alone a compiled program may multiply without the operators that count.
+PROFILED = 4
 
 _networks: "dict[tuple[Any, ...], torch.nn.Module]" = {}
 _networks_lock = threading.Lock()
@@ -53,10 +59,14 @@ def devices() -> tuple[str, ...]:
 
 
 def load(model: Model, workload: Workload, *, device: str, threads: int, options: Mapping[str, str]) -> "TorchSession":
-    """Returns a session on the reference network; raises UsageError for a missing device or compiler."""
+    """Returns a session on a model; raises UsageError where torch cannot load it, or lacks the device or a compiler."""
     if device not in devices():
         raise UsageError(f"torch {version()} has no device '{device}' here. Available: {', '.join(devices())}.")
+    if model.format == export_program.FORMAT and device != "cpu":
+        raise UsageError(f"torch has integer operators for CPUs alone, and none for '{device}'. Use --device cpu.")
     compiled = options["compile"] == "yes"
+    if compiled and model.format == export_program.FORMAT:
+        raise UsageError("torch.compile does not run the integer operators of quantize:int8. Leave out fuse:compile.")
     compilers = COMPILERS[device]
     if compiled and not any(shutil.which(name) for name in compilers):
         raise UsageError(
@@ -73,6 +83,25 @@ def load(model: Model, workload: Workload, *, device: str, threads: int, options
     if device == "cuda" and options["graphs"] == "yes":
         return TorchSession(Graphs(compute, workload.input_shape).answer)
     return TorchSession(functools.partial(_outputs, compute, device))
+
+
+@on_own_thread
+def arithmetic(
+    model: Model, workload: Workload, *, device: str, threads: int, options: Mapping[str, str]
+) -> dict[str, int]:
+    """Returns the multiply-accumulates of one sample by type and device, as torch's profile says they ran.
+
+    Empty where they are not as many as the reference's: one of the operators is then an unknown one.
+    """
+    # A graph that is replayed names no operators.
+    session = load(model, workload, device=device, threads=threads, options={**options, "graphs": "no"})
+    reference = load_network(workload, workload.weights)
+    samples = np.zeros((PROFILED, *workload.input_shape), np.float32)
+    found = counted(lambda: session.predict(samples), device)
+    expected = counted(lambda: _outputs(reference, "cpu", samples), "cpu")
+    if sum(found.values()) != sum(expected.values()):
+        return {}
+    return {label: count // PROFILED for label, count in found.items()}
 
 
 class TorchSession:
@@ -114,8 +143,10 @@ def _prepared(model: Model, workload: Workload, device: str, threads: int, compi
 
     # A reference in float32 is float32: by default a GPU's convolutions round their inputs to TF32.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    network = _reference(model, workload).to(device, memory_format=_memory_format(device))  # type: ignore[call-overload]
     _use_threads(threads)
+    if model.format == export_program.FORMAT:
+        return _lowered(export_program.load(model.path))
+    network = _network(model, workload).to(device, memory_format=_memory_format(device))  # type: ignore[call-overload]
     return _compile(network, workload, device) if compiled else network
 
 
@@ -129,14 +160,46 @@ def _memory_format(device: str) -> "torch.memory_format":
     return torch.channels_last if device == "cpu" else torch.contiguous_format
 
 
-def _reference(model: Model, workload: Workload) -> "torch.nn.Module":
+def _network(model: Model, workload: Workload) -> "torch.nn.Module":
+    """Returns the reference network, multiplying in the type of its weights; it takes and gives float32."""
+    import torch
     from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
-        return load_network(workload, model.path)
+        network = load_network(workload, model.path)
+        kind = next(one.dtype for one in load_file(model.path).values() if one.is_floating_point())
     except (OSError, SafetensorError, RuntimeError) as error:
         what = f"the model {model.path} into {workload.name}"
         raise UsageError(f"torch {version()} cannot load {what}: {error}") from error
+    if kind != torch.float32:
+        network.to(kind)
+        network.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(kind),))
+        network.register_forward_hook(lambda *inputs_and_outputs: inputs_and_outputs[-1].float())
+    return network
+
+
+def _lowered(program: "torch.export.ExportedProgram") -> "torch.nn.Module":
+    """Returns a quantized program with oneDNN's integer operators where it multiplies, weights packed for them.
+
+    These are the passes with which torch's compiler does so, without the compiler.
+    """
+    import torch
+    from torch._inductor.constant_folding import constant_fold
+    from torch._inductor.fx_passes.freezing_patterns import freezing_passes
+    from torch.fx.passes.shape_prop import _extract_tensor_metadata
+
+    with torch.no_grad(), export_program.quiet():
+        module = program.module(check_guards=False)
+        inputs = [node.meta["val"] for node in module.graph.nodes if node.op == "placeholder"]
+        for node in module.graph.nodes:
+            # The passes ask for shapes in this form, which no file holds.
+            if isinstance(node.meta.get("val"), torch.Tensor):
+                node.meta["tensor_meta"] = _extract_tensor_metadata(node.meta["val"])
+        freezing_passes(module, inputs)
+        constant_fold(module)
+        module.recompile()
+    return module
 
 
 def _compile(network: "torch.nn.Module", workload: Workload, device: str) -> "torch.nn.Module":

@@ -1,4 +1,7 @@
-"""Quantizes with onnxruntime: INT8, by fixed scales or those of each batch; INT8 or INT4 weights alone; or float16."""
+"""Quantizes: INT8, by fixed scales or those of each batch; INT8 or INT4 weights alone; or 16 bits of floating point.
+
+For onnxruntime with its own tools, here; for torch in `_quantize_torch`, which has less to choose of.
+"""
 
 import tempfile
 from collections.abc import Mapping
@@ -10,8 +13,8 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from common.files import digest_of, sha256_bytes, sha256_file
-from suite.optimizations import _weights_alone
-from suite.optimizations._onnx import FORMATS as FORMATS
+from reference_models.base import Workload
+from suite.optimizations import _quantize_torch, _weights_alone
 from suite.optimizations._onnx import KEEPING, check_backend, kept
 from suite.parameters import KEEP, Values
 from suite.plugins import BackendDescription
@@ -19,14 +22,16 @@ from suite.plugins import BackendDescription
 if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader
 
+# An ONNX model, or the weights of a network of torch.
+FORMATS = ("onnx", "safetensors")
 MAIN = "type"
 # The first value of each is what is taken where none is given.
 CHOICES = {
-    "type": ("int8", "int4", "float16"),
+    "type": ("int8", "int4", "float16", "bfloat16"),
     "what": ("all", "weights"),
     "scales": ("static", "dynamic"),
     "granularity": ("channel", "tensor"),
-    "calibration": ("minmax", "percentile", "entropy"),
+    "calibration": ("minmax", "percentile", "entropy", "histogram"),
     "activations": ("uint8", "int8"),
     "symmetry": ("asymmetric", "symmetric"),
     "range": ("full", "reduced"),
@@ -34,7 +39,7 @@ CHOICES = {
     "group": ("32", "16", "64", "128"),
 }
 PARAMETERS: Mapping[str, Values] = {**CHOICES, **KEEPING}
-PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
+PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "torch", "torchao")
 FINAL = True
 
 # What scales that come from each batch leave nothing to choose of; of granularity, as onnxruntime's integer convolution
@@ -53,13 +58,19 @@ _taken: dict[str, bytes] = {}
 
 
 def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
-    """Raises UsageError where the backend loads no ONNX, no type is given, or two parameters exclude each other."""
+    """Raises UsageError where no type is given, the backend has none of it, or two parameters exclude each other."""
     if MAIN not in parameters:
         raise UsageError("quantize needs a type: quantize:int8.")
-    check_backend("quantize", backend)
+    if _quantize_torch.FORMAT in backend.formats:
+        _quantize_torch.check(parameters)
+    else:
+        check_backend("quantize", backend)
+        _check_onnxruntime(parameters)
     others = [name for name in parameters if name not in (MAIN, KEEP)]
-    if parameters[MAIN] == "float16" and others:
-        raise UsageError(f"{others[0]} of quantize says nothing with float16, which has no scales. Leave it out.")
+    if parameters[MAIN] in _quantize_torch.FLOATS and others:
+        raise UsageError(
+            f"{others[0]} of quantize says nothing with {parameters[MAIN]}, which has no scales. Leave it out."
+        )
     _check_weights(parameters)
     without_use = [name for name in OF_STATIC if name in parameters]
     if parameters.get("scales") == "dynamic" and without_use:
@@ -70,7 +81,11 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
 
 def samples_wanted(parameters: Mapping[str, str]) -> int:
     """Returns how many training samples the ranges of activations are taken from."""
-    if parameters[MAIN] == "float16" or parameters.get("scales") == "dynamic" or _of_weights_alone(parameters):
+    if (
+        parameters[MAIN] in _quantize_torch.FLOATS
+        or parameters.get("scales") == "dynamic"
+        or _of_weights_alone(parameters)
+    ):
         return 0
     return int(_value(parameters, "samples"))
 
@@ -114,6 +129,13 @@ def make(
     return {}
 
 
+def make_of_network(
+    workload: Workload, source: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32] | None
+) -> dict[str, Any]:
+    """Writes the quantized network whose weights are at `source`, for torch."""
+    return _quantize_torch.make(workload, source, target, {name: _value(parameters, name) for name in CHOICES}, samples)
+
+
 def _as_matmul(names: list[str]) -> list[str]:
     """Returns the names of nodes, and those of the MatMul that onnxruntime makes of a Gemm first."""
     return [*names, *(f"{name}_MatMul" for name in names)]
@@ -121,6 +143,16 @@ def _as_matmul(names: list[str]) -> list[str]:
 
 def _of_weights_alone(parameters: Mapping[str, str]) -> bool:
     return _value(parameters, "what") == "weights"
+
+
+def _check_onnxruntime(parameters: Mapping[str, str]) -> None:
+    """Raises UsageError for what torch alone has."""
+    if parameters[MAIN] == "bfloat16":
+        raise UsageError("onnxruntime has no kernels for bfloat16 here. Use quantize:float16, or --backend torch.")
+    if parameters.get("calibration") == "histogram":
+        raise UsageError(
+            "onnxruntime takes ranges of a histogram by percentile or by entropy. Use calibration=percentile|entropy."
+        )
 
 
 def _check_weights(parameters: Mapping[str, str]) -> None:

@@ -155,7 +155,20 @@ def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> N
 @pytest.mark.parametrize(
     ("recipe", "backend", "sentence"),
     [
-        ("quantize:int8", "torch", "the backend torch loads safetensors. Use --backend onnxruntime."),
+        ("quantize:int4", "torch", "quantize makes no int4 for torch. Use quantize:int8|bfloat16|float16, or"),
+        (
+            "quantize:int8,activations=int8",
+            "torch",
+            "activations=int8 of quantize is not for torch, which has activations=",
+        ),
+        ("quantize:int8,calibration=entropy", "torch", "which has calibration=minmax|histogram. Leave it out"),
+        ("quantize:int8,what=weights", "torch", "what=weights of quantize is not for torch"),
+        ("quantize:int8,scales=dynamic", "torch", "which has scales=static. Leave it out, or"),
+        ("quantize:int8,keep=0", "torch", "keep=0 of quantize is not for torch. Leave it out, or"),
+        ("quantize:bfloat16,samples=64", "torch", "samples of quantize says nothing with bfloat16"),
+        ("quantize:bfloat16", "onnxruntime", "no kernels for bfloat16 here. Use quantize:float16, or --backend torch."),
+        ("quantize:int8,calibration=histogram", "onnxruntime", "Use calibration=percentile|entropy."),
+        ("prune:0.5+quantize:int8", "torch", "prune makes an ONNX model, and the backend torch loads safetensors"),
         ("prune:0.5", "torch", "prune makes an ONNX model, and the backend torch loads safetensors"),
         ("quantize", "onnxruntime", "quantize needs a type: quantize:int8."),
         ("quantize:granularity=tensor", "onnxruntime", "quantize needs a type"),
@@ -209,7 +222,7 @@ def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> N
         ("emulate:what=weights", "onnxruntime", "emulate needs a format, as in emulate:fp8-e4m3. Allowed: bf16,"),
         ("emulate:fp8-e4m3,scale=power-of-two", "onnxruntime", "scale of emulate says nothing with fp8-e4m3"),
         ("emulate:int8,what=activations,granularity=tensor", "onnxruntime", "is that of weights"),
-        ("emulate:fp8-e4m3", "torch", "the backend torch loads safetensors. Use --backend onnxruntime."),
+        ("emulate:fp8-e4m3", "torch", "the backend torch loads safetensors, pt2. Use --backend onnxruntime."),
     ],
 )
 def test_what_a_maker_cannot_do_is_refused_before_it_begins(recipe: str, backend: str, sentence: str) -> None:
@@ -232,6 +245,10 @@ def test_a_recipe_begins_in_a_format_that_its_makers_take() -> None:
     both = replace(plugins.describe("null"), formats=("safetensors", "onnx"))
     assert recipes.formats("", both) == recipes.formats("fuse:level=all", both) == ("safetensors", "onnx")
     assert recipes.formats("prune:0.5", both) == ("onnx",)
+    # The maker's own order, where it takes both.
+    assert recipes.formats("quantize:int8", both) == ("onnx", "safetensors")
+    assert recipes.formats("quantize:int8", plugins.describe("torch")) == ("safetensors",)
+    assert recipes.formats("prune:0.5+quantize:int8", both) == ("onnx",)
 
 
 def test_every_optimization_says_what_it_takes() -> None:
