@@ -185,11 +185,12 @@ def _lowered(program: "torch.export.ExportedProgram") -> "torch.nn.Module":
     These are the passes with which torch's compiler does so, without the compiler.
     """
     import torch
-    from torch._inductor.constant_folding import constant_fold
-    from torch._inductor.fx_passes.freezing_patterns import freezing_passes
-    from torch.fx.passes.shape_prop import _extract_tensor_metadata
 
     with torch.no_grad(), export_program.quiet():
+        from torch._inductor.constant_folding import constant_fold
+        from torch._inductor.fx_passes.freezing_patterns import freezing_passes
+        from torch.fx.passes.shape_prop import _extract_tensor_metadata
+
         module = program.module(check_guards=False)
         inputs = [node.meta["val"] for node in module.graph.nodes if node.op == "placeholder"]
         for node in module.graph.nodes:
