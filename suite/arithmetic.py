@@ -1,5 +1,7 @@
 """Which arithmetic really ran: multiply-accumulates by type and provider, read from onnxruntime's own profile.
 
+That of torch is read in backends/_torch_profile.py.
+
 What a variant is called says what was asked for. A node that has no kernel for it runs in another type or place.
 """
 

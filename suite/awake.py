@@ -2,7 +2,7 @@
 
 Under random arrivals a core often has nothing to do for a moment, and halts. In a virtual machine its host then gives
 the core to somebody else, and what comes back may be slower for tenths of a second: batches took up to 1.4 times the
-CPU time, on all cores at once, which no load above 0.6 of Offline survives within a p99 of three batches (`python -m
+CPU time, on all cores at once, which no load above 0.65 of Offline survives within a p99 of three batches (`python -m
 tools.bench_harness --only awake`). On any machine a deep sleep takes time to end. Linux lets a process ask that idle
 cores answer at once, which has them poll; the request ends with the file that is held open, so with the process
 (Documentation/power/pm_qos_interface.rst).
@@ -39,7 +39,12 @@ def requested(text: str) -> str:
 
 def possible() -> bool:
     """Returns whether this process may keep the cores awake."""
-    return os.access(DEVICE, os.W_OK)
+    try:
+        # Root may be let write it by its mode, and be refused by a control group all the same.
+        os.close(os.open(DEVICE, os.O_WRONLY))
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -48,12 +53,11 @@ def awake(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    try:
-        held = os.open(DEVICE, os.O_WRONLY)
-        os.write(held, AT_ONCE)
-    except OSError as error:
-        raise RunFailed(f"The cores cannot be kept awake: {DEVICE}: {error.strerror}.") from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            held = os.open(DEVICE, os.O_WRONLY)
+            stack.callback(os.close, held)
+            os.write(held, AT_ONCE)
+        except OSError as error:
+            raise RunFailed(f"The cores cannot be kept awake: {DEVICE}: {error.strerror}.") from error
         yield
-    finally:
-        os.close(held)

@@ -15,7 +15,7 @@ from common.errors import UsageError
 from common.files import digest_of, sha256_file, tree_digest
 from reference_models import forms
 from reference_models.base import Model, Workload
-from suite import artifacts, recipes, shelf
+from suite import artifacts, export_program, recipes, shelf
 from suite.environment import packages
 from suite.recipes import Maker, NetworkMaker, Step
 
@@ -79,9 +79,14 @@ def _key(step: Step, model: Model, workload: Workload) -> str:
             "normalization": asdict(workload.normalization) if recipes.input_maker(step) else None,
             "training": _training(workload) if maker.samples_wanted(step.parameters) else None,
             # What is made of weights alone is made of the network's sources too.
-            "network": artifacts.network_files(workload) if model.format == artifacts.WEIGHTS else None,
+            "network": _network(workload) if model.format == artifacts.WEIGHTS else None,
         }
     )
+
+
+def _network(workload: Workload) -> list[Any]:
+    """Returns the digests of the sources of the workload's network, and of what writes its program."""
+    return [*artifacts.network_files(workload), sha256_file(Path(export_program.__file__))]
 
 
 def _training(workload: Workload) -> list[str]:

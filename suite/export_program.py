@@ -78,7 +78,10 @@ def _check(path: Path) -> None:
     """Raises UsageError unless an archive holds a graph in JSON and raw tensors alone: torch runs what is pickled."""
     try:
         with zipfile.ZipFile(path) as archive:
-            parts = {name.partition("/")[2]: name for name in archive.namelist()}
+            names = archive.namelist()
+            if len(set(names)) < len(names) or len({name.partition("/")[0] for name in names}) != 1:
+                raise ValueError("its parts are not in one folder, each once")
+            parts = {name.partition("/")[2]: name for name in names}
             strange = [part for part in parts if not PARTS.fullmatch(part)]
             configs: list[Mapping[str, Any]] = [json.loads(archive.read(parts[name])) for name in CONFIGS]
             pickled = [

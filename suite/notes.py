@@ -77,12 +77,14 @@ def _before(evidence: Evidence) -> Iterator[str]:
 def _halting(evidence: Evidence) -> Iterator[str]:
     """Yields that cores may have halted under a load that leaves them time to, where nobody decided that they may."""
     auto = evidence.get("variant", "requested", "awake") == awake.AUTO
-    if evidence.get("scenario") == "server" and auto and evidence.get("serving", "awake") is False:
-        if "tuned" not in evidence.preparation:
-            yield (
-                "cores could halt between queries, which on a virtual machine makes Server hold much less; run it as "
-                f"root, or have an administrator let this user write {awake.DEVICE}"
-            )
+    probes = evidence.preparation.get("probes")
+    # The tuning may have found that halting is no worse.
+    tried = isinstance(probes, list) and any(lookup(one, "serving", "awake") is True for one in probes)
+    if evidence.get("scenario") == "server" and auto and evidence.get("serving", "awake") is False and not tried:
+        yield (
+            "cores could halt between queries, which on a virtual machine makes Server hold much less; run it as "
+            f"root, or have an administrator let this user write {awake.DEVICE}"
+        )
 
 
 def _during(evidence: Evidence) -> Iterator[str]:

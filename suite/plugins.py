@@ -21,8 +21,8 @@ from scenarios.base import Backend
 
 # Of a backend from outside the tree: its code, and models that it may bring.
 SOURCE_SUFFIXES = frozenset(
-    {".bin", ".engine", ".json", ".npy", ".npz", ".onnx", ".pb", ".plan", ".pt", ".pth", ".py", ".safetensors", ".so"}
-    | {".tflite", ".toml", ".xml"}
+    {".bin", ".engine", ".json", ".npy", ".npz", ".onnx", ".pb", ".plan", ".pt", ".pt2", ".pth", ".py"}
+    | {".safetensors", ".so", ".tflite", ".toml", ".xml"}
 )
 NOT_PLUGINS = {"base", "forms", "harness", "datasets"}
 BACKEND_MEMBERS = ("FORMATS", "ELIGIBLE", "OPTIONS", "version", "devices", "load")

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scenarios.base import Session, callers
+from suite import placement
 from suite.awake import AUTO, ON, awake, possible
-from suite.placement import cores_of, pinned
+from suite.placement import pinned
 from suite.probes import speed
 from suite.resources import usable_cores
 from suite.subject import Subject
@@ -89,9 +90,9 @@ def resolve(
     started = time.perf_counter()
     device = subject.device(requested.device)
     batches = _batches(requested, terms, batches)
-    pin = cores_of(requested.pin)
+    pin = placement.cores_of(requested.pin)
     tried: list[dict[str, Any]] = []
-    layouts = _layouts(requested, terms)
+    layouts = _layouts(requested, inline=terms.inline)
     if limit_ms(terms) and len(layouts) * len(batches) > 1:
         layouts = layouts * SERVER_ROUNDS
     for number, (sessions, threads) in enumerate(layouts, 1):
@@ -109,6 +110,26 @@ def resolve(
         with loaded(subject, layout) as ready:
             tried += _sizes(subject, ready, layout, batches, terms, until, probe_s or PROBE_S)
     return Serving(**_best(tried, terms)["serving"]), tried
+
+
+def as_requested(serving: Serving, requested: Requested, *, inline: bool) -> Serving:
+    """Returns a serving that was found for another variant with what is requested of this one in its place.
+
+    Whether cores are kept awake, and what is measured end to end, stays as it was there.
+    """
+    batch, sessions, threads = requested.batch or serving.batch, serving.sessions, serving.threads
+    if inline:
+        batch, threads = min(batch, serving.batch), requested.threads or threads
+    elif requested.sessions or requested.threads:
+        sessions, threads = _layouts(requested, inline=False)[0]
+    return replace(
+        serving,
+        batch=batch,
+        sessions=sessions,
+        threads=threads,
+        max_wait_us=serving.max_wait_us if requested.max_wait_us is None else requested.max_wait_us,
+        pin=serving.pin if requested.pin == placement.AUTO else placement.cores_of(requested.pin),
+    )
 
 
 def _awake(requested: Requested, terms: Terms) -> bool:
@@ -182,14 +203,14 @@ def allowed(tried: list[dict[str, Any]], terms: Terms) -> list[dict[str, Any]]:
     return [one for one in tried if one["batch_ms"] <= longest_ms]
 
 
-def _layouts(requested: Requested, terms: Terms) -> list[tuple[int, int]]:
+def _layouts(requested: Requested, *, inline: bool) -> list[tuple[int, int]]:
     """Returns (sessions, threads) to try: one thread each, one session with all, and the powers of two between.
 
     In a stream there is one session.
     """
-    pin = cores_of(requested.pin)
+    pin = placement.cores_of(requested.pin)
     cores = min(usable_cores(), len(pin)) if pin else usable_cores()
-    if terms.inline:
+    if inline:
         return [(1, threads) for threads in ([requested.threads] if requested.threads else _powers(cores))]
     if requested.sessions:
         return [(requested.sessions, requested.threads or max(1, cores // requested.sessions))]

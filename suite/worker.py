@@ -247,13 +247,14 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
 def look(job: dict[str, Any], channel: Channel) -> Any:
     """Returns a variant's answers to the first samples in the order of a seed, and which arithmetic ran."""
     from suite.probes import looks
+    from suite.probes.contest import Side
 
     channel.phase("loading the model", silent=True)
     subject, serving = Subject.open(job["subject"], channel.beat), Serving(**job["serving"])
     arithmetic = _arithmetic(subject, serving, channel)
-    side = subject, subject.load(serving)
+    side = Side.loaded(subject, serving)
     channel.phase("answering samples")
-    found = looks.answers(side, serving, job["seed"], job["seconds"], job["reference"])
+    found = looks.answers(side, job["seed"], job["seconds"], job["reference"])
     return {"answers": found.tolist(), "arithmetic": arithmetic, "version": subject.backend.version()}
 
 
@@ -261,19 +262,20 @@ def turns(job: dict[str, Any], channel: Channel) -> Any:
     """Returns so many blocks in which a variant and the reference take turns, and nothing of what they answer."""
     from suite.probes import contest as probing
 
-    serving, reference, variant = _sides(job, channel)
+    reference, variant = _sides(job, channel)
     channel.phase("taking turns with the reference")
-    rate = probing.measure(serving, job["seconds"], None)
+    rate = probing.measure(job["seconds"], None)
     return [probing.block(reference, variant, rate).record() for _ in range(job["blocks"])]
 
 
-def _sides(job: dict[str, Any], channel: Channel) -> "tuple[Serving, Side, Side]":
-    """Returns how both are served, the reference and a variant, loaded side by side over the same samples.
+def _sides(job: dict[str, Any], channel: Channel) -> "tuple[Side, Side]":
+    """Returns the reference and a variant, loaded side by side over the same samples, each as it is served.
 
     Of a variant whose model takes them in another form, each sample is there in both.
     """
+    from suite.probes.contest import Side
+
     channel.phase("loading the models", silent=True)
-    serving = Serving(**job["serving"])
     reference = Subject.open(job["reference"], channel.beat)
     reference.dataset.load(np.arange(reference.dataset.total))
     variant = Subject.open(job["variant"], channel.beat)
@@ -281,7 +283,7 @@ def _sides(job: dict[str, Any], channel: Channel) -> "tuple[Serving, Side, Side]
         variant = replace(variant, dataset=reference.dataset)
     else:
         variant.dataset.load(np.arange(variant.dataset.total))
-    return serving, (reference, reference.load(serving)), (variant, variant.load(serving))
+    return Side.loaded(reference, Serving(**job["serving"])), Side.loaded(variant, Serving(**job["variant_serving"]))
 
 
 def _save_stages(stages: Stages, seen: Timeline, side_by_side: int, ahead: bool, folder: Path) -> None:
@@ -323,17 +325,17 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     from common.statistics import wilson_interval
     from suite.probes import contest as probing
 
-    serving, reference, variant = _sides(job, channel)
-    subject, terms = variant[0], probing.Terms.from_record(job["terms"])
+    reference, variant = _sides(job, channel)
+    subject, serving, terms = variant.subject, variant.serving, probing.Terms.from_record(job["terms"])
     arithmetic = _arithmetic(subject, serving, channel)
     channel.phase("answering the evaluation set")
     outputs = np.empty((subject.dataset.total, *subject.workload.output_shape), np.float32)
-    answers = probing.answers(variant, serving, outputs)
-    alone = probing.answers(variant, replace(serving, batch=max(1, serving.batch // 2)))
+    answers = probing.answers(variant, outputs)
+    alone = probing.answers(replace(variant, serving=replace(serving, batch=max(1, serving.batch // 2))))
     right = int(np.count_nonzero(answers.reshape(-1) == subject.dataset.truth()))
     _, highest = wilson_interval(right, len(answers))
     channel.phase("taking turns with the reference")
-    rate = probing.measure(serving, terms.seconds, terms.stream)
+    rate = probing.measure(terms.seconds, terms.stream)
     most = terms.most_blocks if 100 * highest >= terms.target_percent else min(1, terms.most_blocks)
     found = probing.blocks(lambda: probing.block(reference, variant, rate), terms.least_blocks, most, terms.width)
     return {
@@ -342,7 +344,7 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
         "changes_with_batch": int(np.count_nonzero(alone != answers)),
         "blocks": [one.record() for one in found],
         "arithmetic": arithmetic,
-        "versions": [one.backend.version() for one, _ in (reference, variant)],
+        "versions": [one.subject.backend.version() for one in (reference, variant)],
     }
 
 

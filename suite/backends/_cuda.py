@@ -1,8 +1,8 @@
 """Answers on CUDA by replaying graphs: a batch is one launch, however many layers the network has.
 
-Launched layer by layer from Python, a batch takes as long as its launches (measured on an H100: 0.8 to 2 ms, be it 1
-sample or 64), and the first batch of each size on each thread as long as cuDNN chooses how to compute it (14 ms;
-depthwise convolutions with their channels last 600 to 950). A graph is captured once for each size of batch, when the
+Launched layer by layer from Python, a batch takes as long as its launches (measured on an H100: 0.6 to 1.4 ms, be it 1
+sample or 64), and the first batch of each size on each thread as long as cuDNN chooses how to compute it (14 to 18;
+depthwise convolutions with their channels last 610 to 1,000). A graph is captured once for each size of batch, when the
 session is warmed up, and pays neither again.
 """
 

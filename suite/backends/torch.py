@@ -31,6 +31,9 @@ OPTIONS: Mapping[str, tuple[str, ...] | int] = {"compile": ("no", "yes"), "graph
 
 # torch.compile needs one of these: what runs on a CPU is compiled, and on a GPU what starts the kernels of Triton.
 COMPILERS = {"cpu": ("g++", "c++", "clang++"), "cuda": ("gcc", "clang")}
+# What tells whether an x86 processor multiplies 16 bits; one that does not widens them to float32 first. The one of
+# float16 leaves out processors with AVX512-FP16 and no AMX.
+NATIVE = {"bfloat16": "_is_avx512_bf16_supported", "float16": "_is_amx_fp16_supported"}
 # torch.compile makes a program for one sample and, as convolutions choose their algorithm by size, programs for
 # ranges of sizes. Warming up with these makes them all before anything is measured.
 WARM_BATCHES = (1, 2, 3, 4, 8, 15, 16, 17, 32, 64, 128, 256)
@@ -101,7 +104,21 @@ def arithmetic(
     expected = counted(lambda: _outputs(reference, "cpu", samples), "cpu")
     if sum(found.values()) != sum(expected.values()):
         return {}
-    return {label: count // PROFILED for label, count in found.items()}
+    ran: dict[str, int] = {}
+    for label, count in found.items():
+        label = _widened(label)
+        ran[label] = ran.get(label, 0) + count // PROFILED
+    return ran
+
+
+def _widened(label: str) -> str:
+    """Returns in which type a CPU multiplies what an operator is given: a trace names what that is."""
+    import torch
+
+    kind, _, device = label.partition(" on ")
+    if device == "cpu" and kind in NATIVE and not getattr(torch.cpu, NATIVE[kind])():
+        return f"float32 on {device}"
+    return label
 
 
 class TorchSession:
@@ -155,8 +172,8 @@ def _memory_format(device: str) -> "torch.memory_format":
     import torch
 
     # Measured on a CPU: convolutions are 1.0 to 1.5 times as fast with their channels last, in batches of 1 to 64.
-    # On CUDA such depthwise ones are cuDNN's, which needs 600 to 950 ms for a plan of fashion-mobilenet's for each size
-    # of batch (measured: H100, cuDNN 9.19); torch has a kernel of its own for them where channels come first.
+    # On CUDA such depthwise ones are cuDNN's, which needs 0.6 to 1 s to begin with each size of batch (measured: H100,
+    # cuDNN 9.19, fashion-mobilenet); torch has a kernel of its own for them where channels come first.
     return torch.channels_last if device == "cpu" else torch.contiguous_format
 
 

@@ -23,7 +23,21 @@ from suite.variant import Serving
 # The fewest of which a mean has an interval, and the spread that decides how many more there are.
 LEAST_BLOCKS = 2
 
-Side = tuple[Subject, list[Session]]
+
+@dataclass(frozen=True)
+class Side:
+    """A model with its data, loaded, and how it is served."""
+
+    subject: Subject
+    sessions: list[Session]
+    serving: Serving
+
+    @classmethod
+    def loaded(cls, subject: Subject, serving: Serving) -> "Side":
+        """Returns a subject with the sessions of a serving, warmed up."""
+        return cls(subject, subject.load(serving), serving)
+
+
 # How fast a side is, the higher the better.
 Measure = Callable[[Side], float]
 
@@ -91,39 +105,35 @@ class Terms:
         return cls(**{**record, "stream": Stream(**stream) if stream else None})
 
 
-def measure(serving: Serving, seconds: float, stream: Stream | None) -> Measure:
+def measure(seconds: float, stream: Stream | None) -> Measure:
     """Returns what times a side for about so many seconds.
 
     Of a stream it is queries/s, were each as slow as the percentile; else samples/s with every session busy.
     """
 
     def rate(side: Side) -> float:
-        subject, sessions = side
         if stream is None:
-            return speed.throughput(subject, sessions, serving, seconds)
+            return speed.throughput(side.subject, side.sessions, side.serving, seconds)
         return 1 / speed.query_latency(
-            subject, sessions, serving.batch, stream.samples_per_query, seconds, stream.percentile
+            side.subject, side.sessions, side.serving.batch, stream.samples_per_query, seconds, stream.percentile
         )
 
     return rate
 
 
-def answers(
-    side: Side, serving: Serving, outputs: NDArray[Any] | None = None, *, count: int | None = None
-) -> NDArray[Any]:
+def answers(side: Side, outputs: NDArray[Any] | None = None, *, count: int | None = None) -> NDArray[Any]:
     """Returns the payload of each sample of the evaluation set in index order, or of the first `count` and so on.
 
     `outputs`, if given, receives each sample's raw output.
     """
-    subject, sessions = side
     found: list[tuple[list[int], NDArray[Any]]] = []
 
     def keep(ids: list[int], payload: NDArray[Any] | None) -> None:
         if payload is not None:
             found.append((ids, payload.copy()))
 
-    total = subject.dataset.total if count is None else count
-    speed.answer_all(subject, sessions, serving, total, keep, outputs)
+    total = side.subject.dataset.total if count is None else count
+    speed.answer_all(side.subject, side.sessions, side.serving, total, keep, outputs)
     first = found[0][1]
     ordered = np.empty((total, *first.shape[1:]), first.dtype)
     for ids, payload in found:

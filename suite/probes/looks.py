@@ -16,7 +16,6 @@ from reference_models.base import Dataset, Indices, Mark, Workload
 from reference_models.forms import Form
 from suite.probes import contest
 from suite.probes.contest import Side
-from suite.variant import Serving
 
 # Samples seen with each look but the last, which is at all of them. With 500 a loss of some 4 points is certain, with
 # 2,000 one of 2, where the target allows 1.
@@ -73,13 +72,13 @@ def certainly_below(reference: NDArray[Any], variant: NDArray[Any], truth: NDArr
     return workload.quality + 100 * high < workload.target
 
 
-def answers(side: Side, serving: Serving, seed: int, seconds: float, reference: Sequence[int] | None) -> NDArray[Any]:
+def answers(side: Side, seed: int, seconds: float, reference: Sequence[int] | None) -> NDArray[Any]:
     """Returns the answers to the first samples in the seed's order, shape (n,): as many as are needed and fit the time.
 
     The first look is always taken, the next where it would end within `seconds` at the pace so far. With the
     reference's own answers to these samples it ends where it is certainly below the target.
     """
-    subject, sessions = side
+    subject = side.subject
     samples = order(subject.dataset.total, seed)[: None if reference is None else len(reference)]
     found: NDArray[Any] = np.empty(0, np.int64)
     started = time.perf_counter()
@@ -88,7 +87,7 @@ def answers(side: Side, serving: Serving, seed: int, seconds: float, reference: 
             break
         part = Part(subject.dataset, samples[len(found) : size])
         part.load(range(part.total))
-        more = contest.answers((replace(subject, dataset=part), sessions), serving)
+        more = contest.answers(replace(side, subject=replace(subject, dataset=part)))
         found = np.concatenate([found, more.reshape(-1)])
         truth = subject.dataset.truth()[samples[:size]]
         if reference is not None and certainly_below(np.array(reference[:size]), found, truth, subject.workload):

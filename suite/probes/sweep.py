@@ -73,5 +73,5 @@ def _taken(subject: Subject, sessions: list[Session], turn: Turn) -> dict[str, A
         return {"samples_per_s": turn.samples / speed.answer_all(subject, sessions, serving, turn.samples)}
     rate = speed.throughput(subject, sessions, serving, LOOK_S)
     count = filling(serving, min(ANSWERS, rate * ANSWERS_S))
-    answers = contest.answers((subject, sessions), serving, count=count)
+    answers = contest.answers(contest.Side(subject, sessions, serving), count=count)
     return {"samples_per_s": rate, "answers": answers.tolist()}

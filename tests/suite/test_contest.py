@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from suite.probes import contest
-from suite.probes.contest import Block, Stream, answers, block, blocks, confidence, interval, measure, ratio
+from suite.probes.contest import Block, Side, Stream, answers, block, blocks, confidence, interval, measure, ratio
 from suite.variant import Serving
 from tests.suite.subjects import subject
 
@@ -67,11 +67,12 @@ def test_one_block_is_one() -> None:
 
 def test_answers_are_those_of_the_model_in_index_order(data_root: Path) -> None:
     ours = subject("onnxruntime", data_root)
-    sessions = ours.load(SERVING)
-    found = answers((ours, sessions), SERVING)
+    side = Side.loaded(ours, SERVING)
+    found = answers(side)
     indices = [9_999, 0, 4_321]
     assert len(found) == ours.dataset.total
-    assert found.reshape(-1)[indices].tolist() == sessions[0].predict(ours.dataset.batch(indices)).argmax(1).tolist()
+    expected = side.sessions[0].predict(ours.dataset.batch(indices)).argmax(1)
+    assert found.reshape(-1)[indices].tolist() == expected.tolist()
     assert np.mean(found.reshape(-1) == ours.dataset.truth()) == pytest.approx(ours.workload.quality / 100, abs=1e-3)
 
 
@@ -86,12 +87,12 @@ def test_a_block_has_two_turns_of_each_side(
 ) -> None:
     """The variant takes four times as long a sample; which side begins is drawn."""
     quick, slow = (
-        (one, one.load(SERVING))
+        Side.loaded(one, SERVING)
         for one in (subject("simulated", data_root, per_batch_us="0", per_sample_us=each) for each in ("250", "1000"))
     )
     for drawn in (0.1, 0.9):
         monkeypatch.setattr(contest.random, "random", lambda drawn=drawn: drawn)
-        found = block(quick, slow, measure(SERVING, 0.05, stream))
+        found = block(quick, slow, measure(0.05, stream))
         assert found.reference_outside is (drawn < 0.5)
         assert len(found.reference) == len(found.variant) == 2
         assert 0.15 < ratio([found]) < 0.5

@@ -7,6 +7,7 @@ import pytest
 
 from suite import plugins
 from suite.probes import looks
+from suite.probes.contest import Side
 from suite.variant import Serving
 from tests.suite.subjects import subject
 
@@ -16,11 +17,11 @@ WORKLOAD = plugins.workload("fashion-mobilenet")
 
 def test_it_goes_on_until_it_is_certain_or_has_answered_all(data_root: Path) -> None:
     ours = subject("onnxruntime", data_root)
-    side = ours, ours.load(SERVING)
+    side = Side.loaded(ours, SERVING)
     order, truth = looks.order(ours.dataset.total, 7), ours.dataset.truth()
 
     def seen(seconds: float, reference: list[int] | None) -> int:
-        return len(looks.answers(side, SERVING, 7, seconds, reference))
+        return len(looks.answers(side, 7, seconds, reference))
 
     # Beside somebody who is always right, its 6.6 points fewer are certainly more than the one that is allowed.
     assert seen(60, truth[order].tolist()) == 500
@@ -28,13 +29,14 @@ def test_it_goes_on_until_it_is_certain_or_has_answered_all(data_root: Path) -> 
     # There is no time for more than the first look.
     assert seen(0, None) == 500
 
-    found = looks.answers(side, SERVING, 7, 60, truth[order[:1200]].tolist())
+    found = looks.answers(side, 7, 60, truth[order[:1200]].tolist())
     ours.dataset.load(range(ours.dataset.total))
-    right = side[1][0].predict(ours.dataset.batch(order[: len(found)])).argmax(1)
+    right = side.sessions[0].predict(ours.dataset.batch(order[: len(found)])).argmax(1)
     assert found.tolist() == right.tolist()
     # Beside itself it can never be certain.
     assert (
-        seen(60, [*found.tolist(), *side[1][0].predict(ours.dataset.batch(order[500:600])).argmax(1).tolist()]) == 600
+        seen(60, [*found.tolist(), *side.sessions[0].predict(ours.dataset.batch(order[500:600])).argmax(1).tolist()])
+        == 600
     )
 
 

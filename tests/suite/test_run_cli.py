@@ -136,7 +136,7 @@ def test_a_corrupt_or_foreign_artifact_is_refused(results: Path, own_cache: Path
     for folder in (own_cache / "artifacts").iterdir():
         card = next(folder.glob("*.json"))
         if damage == "model":
-            model = next(folder.glob("*.onnx"))
+            model = next(folder.glob("model.*"))
             content = bytearray(model.read_bytes())
             content[len(content) // 2] ^= 1
             model.write_bytes(content)

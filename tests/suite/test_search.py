@@ -16,7 +16,7 @@ from suite.probes import sensitivity as steadiness
 from suite.probes import speed, unseen
 from suite.probes.sensitivity import sensitivity
 from suite.resources import usable_cores
-from suite.search import BATCHES, SERVER_CUT, SERVER_CUTS, SERVER_ROUNDS, Terms, hint, loaded, resolve
+from suite.search import BATCHES, SERVER_CUT, SERVER_CUTS, SERVER_ROUNDS, Terms, as_requested, hint, loaded, resolve
 from suite.subject import Subject, warm_up_sizes
 from suite.variant import Requested, Serving
 from tests.suite.subjects import subject
@@ -24,6 +24,7 @@ from tests.zoo.counting import Count
 
 OFFLINE = Terms("offline", 1, None, None, inline=False)
 SERVER = Terms("server", 1, 15, 0.5, inline=False)
+SERVED = Serving(16, 100, 2, 2, "cpu", pin=(0,))
 SINGLE = Terms("single-stream", 1, None, None, inline=True)
 MULTI = Terms("multi-stream", 8, None, None, inline=True)
 ONE = Requested(batch=32, sessions=1, threads=1)
@@ -122,6 +123,21 @@ def test_what_is_requested_is_not_searched(simulated: Subject, terms: Terms) -> 
     serving, tried = resolve(simulated, Requested(48, 700, 3, 2, "cpu", awake="off"), terms)
     assert serving == Serving(48, 700, 3, 2, "cpu")
     assert len(tried) == 1
+
+
+@pytest.mark.parametrize(
+    ("requested", "inline", "expected"),
+    [
+        (Requested(), False, SERVED),
+        (Requested(batch=4, max_wait_us=0), False, replace(SERVED, batch=4, max_wait_us=0)),
+        (Requested(sessions=3, threads=1), False, replace(SERVED, sessions=3, threads=1)),
+        (Requested(threads=usable_cores()), False, replace(SERVED, sessions=1, threads=usable_cores())),
+        (Requested(pin="off"), False, replace(SERVED, pin=())),
+        (Requested(batch=99, sessions=3, threads=3), True, replace(SERVED, threads=3)),
+    ],
+)
+def test_a_serving_of_another_is_changed_as_requested(requested: Requested, inline: bool, expected: Serving) -> None:
+    assert as_requested(SERVED, requested, inline=inline) == expected
 
 
 def test_what_is_left_open_follows_from_what_is_requested(simulated: Subject) -> None:

@@ -71,7 +71,7 @@ def test_no_layout_is_left_out_for_want_of_time(data_root: Path) -> None:
     slow = subject("simulated", data_root, per_batch_us="100000", per_sample_us="0")
     _, probes, _ = tune.tune(slow, Requested(), OFFLINE, 1)
     asked = {(one["serving"]["sessions"], one["serving"]["threads"]) for one in probes}
-    assert asked == set(search._layouts(Requested(), OFFLINE))
+    assert asked == set(search._layouts(Requested(), inline=False))
 
 
 def test_server_races_waits_by_their_latency(data_root: Path) -> None:

@@ -16,6 +16,7 @@ from suite.prepare import Made
 from suite.probes.contest import Terms
 from suite.probes.layers import Effect, judged
 from suite.recipes import Step
+from suite.variant import Requested
 from tools.blame.findings import Findings, Measured, Pace
 from tools.study.conduct import STALL_TIMEOUT_S, blocks, contest
 
@@ -110,6 +111,11 @@ def _around_last_made(plan: Plan) -> Recipe:
             f"No step of the recipe '{plan.recipe}' makes a model, so that there are no layers to blame. Give one that "
             "does, as in --optimize quantize:int8."
         )
+    if recipes.requested(plan.recipe, Requested()) != Requested():
+        raise UsageError(
+            f"The recipe '{plan.recipe}' asks for a way of serving, of which no layer is to blame; leave batch, "
+            "parallel and pipeline out."
+        )
     found = Recipe(steps, positions[-1])
     if KEEP not in recipes.maker(found.step.name).PARAMETERS:
         raise UsageError(f"{found.step.name} cannot leave layers as they were, so that none of them can be blamed.")
@@ -138,7 +144,7 @@ def _paces(question: Question, texts: list[str]) -> dict[str, Pace]:
     found = {}
     for text in texts:
         made = prepare.make(_plan(question, text))
-        answer = contest(reference.subject, made.subject, reference.serving, TERMS, "blame")
+        answer = contest(reference.subject, made.subject, (reference.serving, reference.serving), TERMS, "blame")
         found[text] = Pace(tuple(blocks(answer)), answer["arithmetic"])
     return found
 

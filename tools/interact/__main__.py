@@ -21,6 +21,7 @@ from common.files import canonical_json, write_atomically
 from common.flags import new_flags, run
 from common.names import unknown
 from suite import environment, interrupts, machine_state, places, prepare, recipes, store
+from suite.backends._cut import OPTION
 from suite.placement import AUTO, OFF, cores_of
 from suite.plan import Asked, Plan, resolve
 from suite.progress import say
@@ -95,7 +96,9 @@ def _plan() -> Plan:
     if not 0.1 <= SECONDS.value <= 600:
         raise UsageError(f"--seconds is {SECONDS.value:g}; it must be from 0.1 to 600.")
     if recipes.requested(OPTIMIZE.value, Requested()) != Requested():
-        raise UsageError("--optimize asks for a way of serving, and the map has all; leave batch and parallel out.")
+        raise UsageError(
+            "--optimize asks for a way of serving, and the map has all; leave batch, parallel and pipeline out."
+        )
     for room in environment.ROOMS:
         environment.refuse_within(str(environment.ROOT / room), {"--out": OUT.value})
     cache = places.cache_dir(CACHE.value, os.environ)
@@ -116,6 +119,8 @@ def _plan() -> Plan:
             stall_timeout_s=STALL.value,
         )
     )
+    if plan.options.get(OPTION, "1") != "1":
+        raise UsageError(f"--backend-options cuts the graph, and the map is of the whole one; leave {OPTION} out.")
     if plan.requested.pin == AUTO:
         raise UsageError(f"--pin is {AUTO}, and nothing is chosen here; give {OFF}, all, or a list of cores.")
     return plan

@@ -15,7 +15,10 @@ from typing import Any
 
 from common.errors import RunFailed, TandemError, UsageError
 from suite import plugins, prepare, recipes, store
+from suite.prepare import Made
 from suite.progress import say
+from suite.search import as_requested
+from suite.variant import Serving
 from tools.study import candidates, halving, shelf
 from tools.study.candidates import SEED, Candidate, turns_name
 from tools.study.clock import Clock
@@ -138,7 +141,7 @@ def _look(search: Search, cell: Cell, places: Places, clock: Clock, share: float
         clock.done(shelf.LOOKS, READY)
     else:
         base = _base(search, places)
-        serving, reference = base["serving"], base["answers"]
+        serving, reference = _served(base, made), base["answers"]
     seconds = share * max(0.0, _left_for_looks(clock))
     job = {"subject": made.subject, "serving": serving, "seed": SEED, "seconds": seconds, "reference": reference}
     found = prepare.call("look", job, STALL_TIMEOUT_S, "best")
@@ -170,14 +173,21 @@ def _due(search: Search, known: list[Candidate]) -> list[tuple[Cell, int, int]]:
 
 
 def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str, Any]:
+    made, base = prepare.make(plan_of(cell, "accuracy", places)), _base(search, places)
     job = {
         "reference": prepare.make(plan_of(search.reference, "accuracy", places)).subject,
-        "variant": prepare.make(plan_of(cell, "accuracy", places)).subject,
-        "serving": _base(search, places)["serving"],
+        "variant": made.subject,
+        "serving": base["serving"],
+        "variant_serving": _served(base, made),
         "seconds": search.seconds,
         "blocks": blocks,
     }
     return {"seconds": search.seconds, "blocks": prepare.call("turns", job, STALL_TIMEOUT_S, "best")}
+
+
+def _served(base: dict[str, Any], made: Made) -> dict[str, Any]:
+    """Returns how a variant is served: as the reference, where its recipe asks for nothing else."""
+    return asdict(as_requested(Serving(**base["serving"]), made.variant.requested, inline=False))
 
 
 def _kept_by(cell: Cell, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:

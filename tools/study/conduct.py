@@ -17,6 +17,7 @@ from suite.law.eligible import emulates
 from suite.plan import PEAK, Asked, Plan, resolve
 from suite.probes.contest import Block, Stream, Terms, ratio
 from suite.progress import say
+from suite.search import as_requested
 from suite.variant import Serving
 from tools.study import shelf
 from tools.study.plan import REFERENCE, Cell, Study
@@ -116,16 +117,18 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
         target_percent=plugins.workload(cell.workload).target,
         stream=_stream(cell),
     )
-    found = contest(reference.subject, made.subject, serving, terms, "study")
+    own = as_requested(serving, made.variant.requested, inline=terms.stream is not None)
+    found = contest(reference.subject, made.subject, (serving, own), terms, "study")
     about = {"seconds": study.seconds, "first_blocks": study.least_blocks}
-    return found, {"variant": made.variant.record(), "serving": asdict(serving), **about}
+    return found, {"variant": made.variant.record(), "serving": asdict(own), **about}
 
 
 def contest(
-    reference: dict[str, Any], variant: dict[str, Any], serving: Serving, terms: Terms, title: str
+    reference: dict[str, Any], variant: dict[str, Any], served: tuple[Serving, Serving], terms: Terms, title: str
 ) -> dict[str, Any]:
-    """Returns what the contest of two subjects found, in a process of its own, shown under `title`."""
-    job = {"reference": reference, "variant": variant, "serving": asdict(serving), "terms": asdict(terms)}
+    """Returns what the contest of two subjects, as each is served, found in a process of its own, under `title`."""
+    job = {"reference": reference, "variant": variant, "terms": asdict(terms)}
+    job |= {"serving": asdict(served[0]), "variant_serving": asdict(served[1])}
     return dict(prepare.call("contest", job, STALL_TIMEOUT_S, title))
 
 
@@ -139,7 +142,7 @@ def _stream(cell: Cell) -> Stream | None:
 
 
 def _serving(cell: Cell, places: Places) -> Serving:
-    """Returns how all variants of a workload and backend are served in their contests: as is best for the reference."""
+    """Returns how the reference is served in its contests, and a variant as far as its recipe asks for nothing else."""
     known = shelf.measured(places.folder, cell.reference)
     if known and known["state"] == "measured":
         return Serving(**known["serving"])

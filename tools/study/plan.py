@@ -10,7 +10,6 @@ from common.errors import UsageError
 from common.files import digest_of
 from common.names import normal, unknown
 from suite import plugins, recipes
-from suite.variant import Requested
 
 REFERENCE = ""
 
@@ -55,6 +54,11 @@ RECIPES = (
     "emulate:fp8-e5m2",
     "emulate:bf16",
     "emulate:mxfp4",
+    "input:uint8",
+    "input:resolution=20",
+    "batch:1",
+    "parallel:threads=2",
+    "pipeline:2",
 )
 # What tells most in little time: one of each kind, harmless and harmful.
 QUICK = (
@@ -84,7 +88,13 @@ SERVER = (
     "cluster:8",
     "cluster:4",
 )
-TORCH = ("fuse:compile",)
+TORCH = (
+    "fuse:compile",
+    "quantize:int8",
+    "quantize:int8,granularity=tensor",
+    "quantize:int8,range=reduced",
+    "quantize:bfloat16",
+)
 ALL = "all"
 
 
@@ -221,7 +231,7 @@ def cells_of(
     wanted = known if ALL in workloads else [_known("workload", one, known) for one in workloads]
     at = [_known("backend", one, plugins.names("suite.backends")) for one in backends]
     how = [_known("scenario", one, plugins.names("scenarios")) for one in scenarios]
-    begun = [begin for one in given for begin in beginnings(_served_alike(one))]
+    begun = [begin for one in given for begin in beginnings(recipes.canonical(recipes.parse(one)))]
     return tuple(
         Cell(workload, backend, scenario, recipe)
         for workload in wanted
@@ -229,17 +239,6 @@ def cells_of(
         for scenario in how
         for recipe in dict.fromkeys((REFERENCE, *begun))
     )
-
-
-def _served_alike(text: str) -> str:
-    """Returns a recipe's one text; raises UsageError where it asks for a serving of its own."""
-    recipe = recipes.canonical(recipes.parse(text))
-    if recipes.requested(recipe, Requested()) != Requested():
-        raise UsageError(
-            f"'{recipe}' asks for a serving, and a study serves all variants alike. Leave that step out; "
-            "python -m tools.interact compares servings."
-        )
-    return recipe
 
 
 def beginnings(recipe: str) -> list[str]:
