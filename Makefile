@@ -16,7 +16,7 @@ run: data
 
 test: lint
 	@$(BIN)/python -m tools.fetch_data fashion-mnist --split all
-	@$(BIN)/python -m pytest -m side_by_side -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -m side_by_side -n 3 --dist worksteal
 	@$(BIN)/python -m pytest -m 'not side_by_side'
 
 lint: setup-dev

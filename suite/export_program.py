@@ -25,6 +25,9 @@ PARTS = re.compile(
 )
 CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 SAMPLES = "data/sample_inputs/model.pt"
+GRAPH = "models/model.json"
+# torch has sympy evaluate the graph's expressions, as Python; ours are the size of the batch alone.
+EXPRESSION = re.compile(r"Symbol\('s\d+', positive=True, integer=True\)")
 
 
 def traced(
@@ -75,7 +78,10 @@ def quiet() -> Iterator[None]:
 
 
 def _check(path: Path) -> None:
-    """Raises UsageError unless an archive holds a graph in JSON and raw tensors alone: torch runs what is pickled."""
+    """Raises UsageError unless an archive holds a graph in JSON and raw tensors alone.
+
+    torch runs what is pickled, and what a graph says in expressions.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -89,6 +95,7 @@ def _check(path: Path) -> None:
             ]
             if archive.getinfo(parts[SAMPLES]).file_size:
                 pickled.append(SAMPLES)
+            pickled += [one for one in _expressions(archive.read(parts[GRAPH])) if not EXPRESSION.fullmatch(one)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UsageError(f"The model {path} is no program of torch: {error!r}.") from error
     if strange or pickled:
@@ -96,3 +103,16 @@ def _check(path: Path) -> None:
             f"The model {path} holds {(strange or pickled)[0]}, which torch would run as code. Delete its folder to "
             "have it made again."
         )
+
+
+def _expressions(graph: bytes) -> list[str]:
+    """Returns the expressions of a graph in JSON."""
+    found: list[str] = []
+
+    def look(one: dict[str, Any]) -> dict[str, Any]:
+        if "expr_str" in one:
+            found.append(str(one["expr_str"]))
+        return one
+
+    json.loads(graph, object_hook=look)
+    return found

@@ -103,6 +103,14 @@ def test_what_torch_would_run_as_code_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=r"model\.pt2 holds .*, which torch would run as code"):
             export_program.load(damaged(tmp_path, dict(changed)))
+    source = loading.variant("torch", RESNET, INT8).model.path
+    with zipfile.ZipFile(source) as archive:
+        name = next(one for one in archive.namelist() if one.endswith("models/model.json"))
+        graph = archive.read(name)
+    changed_graph = {"models/model.json": graph.replace(b"Symbol('s", b"print('s")}
+    assert changed_graph["models/model.json"] != graph
+    with pytest.raises(UsageError, match=r"holds print\(.*, which torch would run as code"):
+        export_program.load(damaged(tmp_path, changed_graph))
     assert export_program.load(damaged(tmp_path, {}))
 
 

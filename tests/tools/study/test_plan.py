@@ -48,7 +48,7 @@ def test_the_recipes_of_its_own_are_many_and_all_are_written_as_they_are_kept() 
 
 def test_a_recipe_that_asks_for_a_serving_is_a_cell_like_any_other() -> None:
     found = cells_of(["fashion-resnet"], ["onnxruntime"], ["offline"], ["batch:4", "prune:0.5+parallel:sessions=2"])
-    assert [cell.recipe for cell in found] == ["", "batch:4", "prune:0.5", "prune:0.5+parallel:sessions=2"]
+    assert [cell.recipe for cell in found] == ["", "batch:4", "prune:0.5", "prune:0.5+parallel:2"]
 
 
 def test_a_cell_is_named_by_what_it_is() -> None:
