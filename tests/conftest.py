@@ -30,6 +30,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(os.environ["TANDEM_CACHE"]) / "torchinductor")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has those that take longest begin first."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Returns the folder of the datasets, filled by `make data`."""

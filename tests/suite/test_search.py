@@ -240,9 +240,9 @@ def test_a_load_that_the_limit_does_not_allow_is_cut_as_far_as_it_goes(data_root
 
 def test_a_layout_follows_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "usable_cores", lambda: 12)
-    assert search._layouts(Requested(), OFFLINE) == [(1, 12), (3, 4), (6, 2), (12, 1)]
-    assert search._layouts(Requested(threads=2), OFFLINE) == [(6, 2)]
-    assert search._layouts(Requested(), SINGLE) == [(1, 1), (1, 2), (1, 4), (1, 8), (1, 12)]
+    assert search._layouts(Requested(), inline=False) == [(1, 12), (3, 4), (6, 2), (12, 1)]
+    assert search._layouts(Requested(threads=2), inline=False) == [(6, 2)]
+    assert search._layouts(Requested(), inline=True) == [(1, 1), (1, 2), (1, 4), (1, 8), (1, 12)]
 
 
 def test_a_batch_of_a_stream_is_no_larger_than_its_query(simulated: Subject) -> None:

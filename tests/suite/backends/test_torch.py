@@ -58,6 +58,7 @@ def test_outputs_carry_no_gradient_and_are_plain_arrays() -> None:
     outputs[0] = 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_compiled_answers_are_the_eager_ones_in_every_batch_without_compiling_again(device: str) -> None:
     from torch._dynamo import config as dynamo

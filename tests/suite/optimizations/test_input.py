@@ -1,7 +1,7 @@
 """Images in another form: bytes are answered alike, smaller ones as the network answers them, in whatever asks it."""
 
 import functools
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,7 @@ def test_it_takes_turns_with_a_reference_that_takes_whole_images() -> None:
         "reference": described(MOBILENET, ""),
         "variant": described(MOBILENET, recipe),
         "serving": asdict(SERVING),
+        "variant_serving": asdict(replace(SERVING, batch=16)),
         "terms": asdict(terms),
     }
     found = prepare.call("contest", job, 60, "test", quiet=True)

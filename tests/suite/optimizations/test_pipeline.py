@@ -9,8 +9,7 @@ import pytest
 from common.errors import UsageError
 from suite import search
 from suite.placement import usable
-from suite.probes.contest import answers
-from suite.search import Terms
+from suite.probes.contest import Side, answers
 from suite.variant import Requested, Serving
 from tests.suite.commands import start
 from tests.suite.subjects import subject
@@ -19,7 +18,6 @@ from tests.suite.test_recipes import fold
 
 pytestmark = pytest.mark.side_by_side
 
-OFFLINE = Terms("offline", 1, None, None, inline=False)
 # Full batches, however many workers share them.
 BATCH, COUNT = 64, 960
 
@@ -70,7 +68,7 @@ def test_no_stages_asked_is_refused() -> None:
 @pytest.mark.parametrize("cores", [2, 4, 7])
 def test_sessions_times_stages_fit_the_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "usable_cores", lambda: cores)
-    assert search._layouts(fold("pipeline:2", "onnxruntime").requested, OFFLINE) == [(cores // 2, 2)]
+    assert search._layouts(fold("pipeline:2", "onnxruntime").requested, inline=False) == [(cores // 2, 2)]
 
 
 def test_it_is_served_with_every_answer_of_the_whole(data_root: Path) -> None:
@@ -81,7 +79,7 @@ def test_it_is_served_with_every_answer_of_the_whole(data_root: Path) -> None:
     for stages, one in opened.items():
         with search.loaded(one, serving[stages]) as sessions:
             outputs = np.empty((COUNT, *one.workload.output_shape), np.float32)
-            answers((one, sessions), serving[stages], outputs, count=COUNT)
+            answers(Side(one, sessions, serving[stages]), outputs, count=COUNT)
             found[stages] = outputs
     assert np.array_equal(found["1"], found["2"])
 

@@ -37,6 +37,7 @@ def records(folder: Path) -> dict[str, Any]:
     return {one["cell"]["recipe"]: one for one in found}
 
 
+@pytest.mark.long
 def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     command = study(folder)
