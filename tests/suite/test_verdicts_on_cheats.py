@@ -37,24 +37,25 @@ def failed(judged: dict[str, Any]) -> dict[str, str]:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    ("backend", "options", "codes", "by_chance"),
+    ("backend", "options", "load", "codes", "by_chance"),
     [
-        ("memoising", "", {"not-from-memory"}, set()),
-        ("memoising", "key=rounded,when=loadgen", {"not-from-memory"}, set()),
-        ("label_table", "", {"not-from-memory"}, set()),
-        # The other model is still there when the unseen inputs come.
-        ("another_models_labels", "", {"same-answers", "not-from-memory"}, set()),
+        ("memoising", "", None, {"not-from-memory"}, set()),
+        # It behaves while the load is measured, and is faster than that would say.
+        ("memoising", "key=rounded,when=loadgen", 400_000, {"not-from-memory"}, set()),
+        ("label_table", "", None, {"not-from-memory"}, set()),
+        # It waits for 20,000 samples, however slow the machine is meanwhile. The other model is still there when the
+        # unseen inputs come.
+        ("another_models_labels", "", 8000, {"same-answers", "not-from-memory"}, set()),
         # It drops batches of the probe after the test too, and now and then more of the known ones.
-        ("drops_work", "", {"same-answers"}, {"not-from-memory"}),
+        ("drops_work", "", None, {"same-answers"}, {"not-from-memory"}),
     ],
 )
 def test_a_cheat_is_fast_and_accurate_and_does_not_count(
-    backend: str, options: str, codes: set[str], by_chance: set[str], tmp_path: Path
+    backend: str, options: str, load: int | None, codes: set[str], by_chance: set[str], tmp_path: Path
 ) -> None:
     """Each passes every rule but those that were made for it."""
-    # One that behaves while the load is measured is faster than the hint says: the load is given, so that it is valid.
-    load = ("--target-qps=400000",) if "loadgen" in options else ()
-    exit_code, judged = verdict(backend, tmp_path, f"--backend-options={options}", *load)
+    given = [f"--target-qps={load}"] if load else []
+    exit_code, judged = verdict(backend, tmp_path, f"--backend-options={options}", *given)
     assert exit_code == 1
     assert not judged["counts"]
     assert codes <= set(failed(judged)) <= codes | by_chance, failed(judged)
