@@ -86,7 +86,8 @@ def test_server_goes_without_where_it_may_not(no_device: None, data_root: Path) 
 
 @pytest.mark.skipif(not awake.possible(), reason=f"this user may not write {awake.DEVICE}")
 def test_a_server_run_keeps_them_awake_and_says_so(tmp_path: Path) -> None:
-    words = ("--backend=null", "--scenario=server", "--mode=performance", "--target-qps=500", "--sessions=1")
+    words = ("--backend=null", "--scenario=server", "--mode=performance", "--target-qps=500")
+    words += ("--max-batch=64", "--sessions=1", "--threads=1")
     run = start(*words, f"--results-dir={tmp_path}", "--json")
     asked = set()
     while run.process.poll() is None:
