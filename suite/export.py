@@ -1,9 +1,5 @@
 """Exports the reference to ONNX and checks the result against torch."""
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +9,7 @@ from numpy.typing import NDArray
 from common.errors import TandemError
 from common.files import write_atomically
 from reference_models.base import Dataset, Model, Workload
+from suite.export_program import quiet
 
 if TYPE_CHECKING:
     import onnx
@@ -49,7 +46,8 @@ def exported(network: "torch.nn.Module", workload: Workload, opset: int) -> byte
     import torch
 
     example = torch.zeros(2, *workload.input_shape)
-    with _quiet():
+    # It warns of packages that it does not need here.
+    with quiet("torch.onnx"):
         program = torch.onnx.export(
             network,
             (example,),
@@ -122,17 +120,3 @@ def _without_traces(model: "onnx.ModelProto") -> "onnx.ModelProto":
     for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
         del part.metadata_props[:]
     return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's warnings, about packages that it does not need here, from the user's terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

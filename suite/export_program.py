@@ -64,9 +64,9 @@ def load(path: Path) -> "torch.export.ExportedProgram":
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps torch's warnings of its own deprecated parts, and its logs, from the user's terminal."""
-    logger = logging.getLogger("torch")
+def quiet(name: str = "torch") -> Iterator[None]:
+    """Keeps torch's warnings of its own parts, and the logs of the logger of this name, from the user's terminal."""
+    logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -27,7 +27,7 @@ STREAM_BOUND = (
     "numpy's gather of a sample (1.1 µs where the bare callback takes 3.9), its argmax (0.5), two clocks (0.3), "
     "checks and books"
 )
-# Processor time of each part, taken by time.thread_time_ns around it in one test.
+# Processor time of each part, taken by time.thread_time_ns around it in one test, beside other work on the machine.
 OFFLINE_BOUND = (
     "the gather of a sample (0.6 µs of processor time, 3 KB copied), which the bare callback has not, completing "
     "(0.5), which one thread at a time can do, and waits for the interpreter's lock"
