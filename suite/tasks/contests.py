@@ -1,0 +1,135 @@
+"""Tasks that set a variant beside others: its answers, turns with the reference, servings in turn, layer by layer."""
+
+import functools
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import UsageError
+from suite.channel import Channel
+from suite.subject import Subject
+from suite.tasks.runs import arithmetic_of
+from suite.variant import Serving
+
+if TYPE_CHECKING:
+    from suite.probes.contest import Side
+
+
+def look(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns a variant's answers to the first samples in the order of a seed, and which arithmetic ran."""
+    from suite.probes import looks
+    from suite.probes.contest import Side
+
+    channel.phase("loading the model", silent=True)
+    subject, serving = Subject.open(job["subject"], channel.beat), Serving(**job["serving"])
+    arithmetic = arithmetic_of(subject, serving, channel)
+    side = Side.loaded(subject, serving)
+    channel.phase("answering samples")
+    found = looks.answers(side, job["seed"], job["seconds"], job["reference"])
+    return {"answers": found.tolist(), "arithmetic": arithmetic, "version": subject.backend.version()}
+
+
+def turns(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns so many blocks in which a variant and the reference take turns, and nothing of what they answer."""
+    from suite.probes import contest as probing
+
+    reference, variant = _sides(job, channel)
+    channel.phase("taking turns with the reference")
+    rate = probing.measure(job["seconds"], None)
+    return [probing.block(reference, variant, rate).record() for _ in range(job["blocks"])]
+
+
+def contest(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns a variant's answers to the evaluation set, and blocks in which it and the reference take turns.
+
+    One block at most where even the upper end of its accuracy's interval misses the target: its speed then decides
+    nothing.
+    `confidence` is the probability of each answer, `changes_with_batch` how many answers smaller batches change.
+    """
+    from common.statistics import wilson_interval
+    from suite.probes import contest as probing
+
+    reference, variant = _sides(job, channel)
+    subject, serving, terms = variant.subject, variant.serving, probing.Terms.from_record(job["terms"])
+    arithmetic = arithmetic_of(subject, serving, channel)
+    channel.phase("answering the evaluation set")
+    outputs = np.empty((subject.dataset.total, *subject.workload.output_shape), np.float32)
+    answers = probing.answers(variant, outputs)
+    alone = probing.answers(replace(variant, serving=replace(serving, batch=max(1, serving.batch // 2))))
+    right = int(np.count_nonzero(answers.reshape(-1) == subject.dataset.truth()))
+    _, highest = wilson_interval(right, len(answers))
+    channel.phase("taking turns with the reference")
+    rate = probing.measure(terms.seconds, terms.stream)
+    most = terms.most_blocks if 100 * highest >= terms.target_percent else min(1, terms.most_blocks)
+    found = probing.blocks(lambda: probing.block(reference, variant, rate), terms.least_blocks, most, terms.width)
+    return {
+        "answers": answers.reshape(-1).tolist(),
+        "confidence": probing.confidence(outputs).tolist(),
+        "changes_with_batch": int(np.count_nonzero(alone != answers)),
+        "blocks": [one.record() for one in found],
+        "arithmetic": arithmetic,
+        "versions": [one.subject.backend.version() for one in (reference, variant)],
+    }
+
+
+def _sides(job: dict[str, Any], channel: Channel) -> "tuple[Side, Side]":
+    """Returns the reference and a variant, loaded side by side over the same samples, each as it is served.
+
+    Of a variant whose model takes them in another form, each sample is there in both.
+    """
+    from suite.probes.contest import Side
+
+    channel.phase("loading the models", silent=True)
+    reference = Subject.open(job["reference"], channel.beat)
+    reference.dataset.load(np.arange(reference.dataset.total))
+    variant = Subject.open(job["variant"], channel.beat)
+    if variant.form == reference.form:
+        variant = replace(variant, dataset=reference.dataset)
+    else:
+        variant.dataset.load(np.arange(variant.dataset.total))
+    return Side.loaded(reference, Serving(**job["serving"])), Side.loaded(variant, Serving(**job["variant_serving"]))
+
+
+def sweep(job: dict[str, Any], channel: Channel) -> Any:
+    """Has servings take turns, and writes what each found as a line of the job's journal.
+
+    What ends this process, memory that is not there say, leaves the lines of the turns before.
+    """
+    from suite.probes.sweep import Turn
+    from suite.probes.sweep import sweep as taken
+
+    channel.phase(job["phase"], job["expected_samples"], silent=True)
+    subject = Subject.open(job["subject"], channel.beat)
+    subject.dataset.load(np.arange(subject.dataset.total))
+    turns = [Turn(Serving(**one["serving"]), one["samples"]) for one in job["turns"]]
+    with open(job["journal"], "a", encoding="utf-8") as journal:
+        for found in taken(subject, turns):
+            journal.write(json.dumps(found) + "\n")
+            journal.flush()
+
+
+def layers(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns which layers the loss of a recipe's last making step comes from, and what is left of it without them."""
+    from suite import recipes
+    from suite.optimizations._onnx import FORMATS, described
+    from suite.probes import layers as probing
+
+    channel.phase("loading the models", silent=True)
+    before, after = (Subject.open(job[name], channel.beat) for name in ("before", "after"))
+    if before.model.format not in FORMATS:
+        raise UsageError(
+            "Only of an ONNX model layers can be told apart and left as they were. Use --backend onnxruntime."
+        )
+    before.dataset.load(np.arange(before.dataset.total))
+    step = recipes.Step(**job["step"])
+    count = recipes.maker(step.name).samples_wanted(step.parameters)
+    samples = before.taken(before.workload.calibrate(Path(job["data_dir"]), count).samples) if count else None
+    with tempfile.TemporaryDirectory() as folder:
+        trial = probing.Trial(before, replace(after, dataset=before.dataset), step, samples, Path(folder))
+        # Between two answers a model is made.
+        phase = functools.partial(channel.phase, silent=True)
+        return probing.find(trial, described(before.model.path), job["most"], phase)
