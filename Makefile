@@ -8,6 +8,9 @@ READY := $(VENV)/.ready-$(KEY)
 READY_DEV := $(VENV)/.ready-dev-$(KEY)
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 
+# Tests start hundreds of processes: what Python has compiled is to be there for the next one.
+unexport PYTHONDONTWRITEBYTECODE
+
 .NOTPARALLEL:
 .PHONY: run test lint data setup setup-dev venv help clean
 

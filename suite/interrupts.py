@@ -12,6 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _holding = False
 _waiting = False
+_raised = False
 
 
 def install() -> None:
@@ -33,6 +34,12 @@ def allowed() -> Iterator[None]:
     yield from _while(False)
 
 
+def check() -> None:
+    """Interrupts again what goes on as if it had not been: Python drops what is raised in a finalizer, say."""
+    if _raised and not _holding:
+        raise KeyboardInterrupt
+
+
 def _while(holding: bool) -> Iterator[None]:
     global _holding
     before, _holding = _holding, holding
@@ -50,11 +57,12 @@ def _interrupt_if_due() -> None:
 
 
 def _interrupt(*_: object) -> None:
-    global _waiting
+    global _waiting, _raised
     _waiting = _holding
     if _holding:
         return
     # Whoever is impatient is no help: what is left to do ends within a bound.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    _raised = True
     raise KeyboardInterrupt

@@ -118,6 +118,7 @@ def _messages(pipe: Any) -> Iterator[Any]:
     """
     rest = b""
     while True:
+        interrupts.check()
         if not select.select([pipe], [], [], 1.0)[0]:
             yield None
             continue

@@ -16,6 +16,8 @@ from tests.suite.commands import FIXED, HINTS, only_record, start
 from tests.suite.subjects import subject
 from tests.zoo import tells_cores
 
+pytestmark = pytest.mark.side_by_side
+
 CORES = sorted(os.sched_getaffinity(0))
 two_cores = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
 

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from common.errors import RunFailed, UsageError
 from suite import evidence, launch, plugins, rules
 from suite.law.base import Facts
 from suite.verdict import facts_of, judge_single
-from tests.suite.commands import HINTS, Command, Ended, cache, faulty_run, only_record, records, start
+from tests.suite.commands import HINTS, ROOT, Command, Ended, cache, faulty_run, only_record, records, start
 
 pytestmark = pytest.mark.side_by_side
 
@@ -150,14 +151,14 @@ def test_ctrl_c_interrupts(dawdling: Dawdling, scenario: str) -> None:
     command = dawdling.start(scenario)
     assert command.others(), "the test has no process of its own"
     command.process.send_signal(signal.SIGINT)
-    assert_interrupted(command.end(10), dawdling.results)
+    assert_interrupted(command.end(SECONDS), dawdling.results)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_so_do_a_termination_and_a_hang_up(dawdling: Dawdling, number: signal.Signals) -> None:
     command = dawdling.start("offline")
     command.process.send_signal(number)
-    assert_interrupted(command.end(10), dawdling.results)
+    assert_interrupted(command.end(SECONDS), dawdling.results)
 
 
 def test_an_impatient_ctrl_c_is_no_worse(dawdling: Dawdling) -> None:
@@ -165,7 +166,31 @@ def test_an_impatient_ctrl_c_is_no_worse(dawdling: Dawdling) -> None:
     for number in range(150):
         command.process.send_signal((signal.SIGINT, signal.SIGTERM)[number % 2])
         time.sleep(0.01)
-    assert_interrupted(command.end(10), dawdling.results)
+    assert_interrupted(command.end(SECONDS), dawdling.results)
+
+
+def test_an_interruption_that_python_drops_is_made_up_for(tmp_path: Path) -> None:
+    """What is raised in a finalizer goes nowhere, and no further signal would be heeded."""
+    program = f"""
+import os, signal, time
+from pathlib import Path
+from suite import interrupts, launch
+
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
+interrupts.install()
+Dropped()
+print("goes on", flush=True)
+job = {{"backend": "null"}}
+launch.call("describe", job, log=Path({str(tmp_path / "log")!r}), stall_timeout_s=30, watch=lambda seen: None)
+"""
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
+    assert done.stdout == "goes on\n" and done.returncode != 0
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
 
 
 def assert_interrupted(ended: Ended, results: Path) -> None:
@@ -195,7 +220,7 @@ def test_a_test_killed_from_outside_fails_the_run(dawdling: Dawdling) -> None:
     command = dawdling.start("server")
     (worker,) = command.others()
     os.kill(worker, signal.SIGKILL)
-    assert_failed(command.end(10), dawdling.results, "killed by SIGKILL")
+    assert_failed(command.end(SECONDS), dawdling.results, "killed by SIGKILL")
     assert_watched(only_record(dawdling.results)[1])
 
 

@@ -22,6 +22,8 @@ from tools.bench.upstream import Column, PeakLoad, Reference
 from tools.bench_harness import lines
 from tools.reference_harness import HarnessFlags, Upstream
 
+pytestmark = pytest.mark.side_by_side
+
 AT_MOST_3 = Bar(True, 3.0, "µs")
 AT_LEAST = Bar(False, 0.8, "")
 
@@ -151,7 +153,7 @@ CAPACITY = 10_000
         ("raw_memory", {"serving": TWO}, lambda found: found["peak_rss_bytes"] > 10_000 * 28 * 28 * 4),
         (
             "loaded_test",
-            {"serving": TWO, "scenario": "server", "bare": True, "hint": 5000.0, "coalesce": True},
+            {"serving": TWO, "scenario": "server", "bare": True, "hint": 5000.0, "coalesce": True, "limit_ms": 5e3},
             lambda found: found["valid"] and found["us_a_sample"] is None,
         ),
         (

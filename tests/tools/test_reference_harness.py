@@ -22,6 +22,8 @@ from tools import reference_harness, reference_model
 from tools.reference_harness import DEFAULT_FLAGS, HarnessFlags, Upstream, find, highest_valid_qps, measure, until_valid
 from tools.reference_samples import LIST, Prepared, prepare
 
+pytestmark = pytest.mark.side_by_side
+
 WORKLOAD = plugins.workload("fashion-resnet")
 COUNT = 200
 

@@ -108,18 +108,20 @@ def by_blocks(form: str, values: Values, reach: float) -> Values:
 
 
 class Multiplier:
-    """A model of one layer, on disk: `weights` (k, m) or, for a convolution of 1x1, (m, k, 1, 1)."""
+    """A model of one layer, on disk: `weights` (k, m) or, for a convolution, (m, k, height, width)."""
 
-    def __init__(self, folder: Path, weights: Values) -> None:
+    def __init__(self, folder: Path, weights: Values, bias: Values | None = None, **attributes: object) -> None:
         from onnx import TensorProto, helper, numpy_helper, save
 
         self.source, self.target = folder / "source.onnx", folder / "target.onnx"
         operator = "MatMul" if weights.ndim == 2 else "Conv"
-        shape = ["n", weights.shape[0]] if weights.ndim == 2 else ["n", weights.shape[1], None, None]
+        shape = ["n", weights.shape[0]] if weights.ndim == 2 else ["n", None, None, None]
         ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
         ends += [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
-        layer = helper.make_node(operator, ["x", "w"], ["y"], name="layer")
-        graph = helper.make_graph([layer], "one", ends[:1], ends[1:], [numpy_helper.from_array(weights, "w")])
+        given = {"w": weights} if bias is None else {"w": weights, "b": bias}
+        constants = [numpy_helper.from_array(values, name) for name, values in given.items()]
+        layer = helper.make_node(operator, ["x", *given], ["y"], name="layer", **attributes)
+        graph = helper.make_graph([layer], "one", ends[:1], ends[1:], constants)
         save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), self.source)
 
     def emulated(self, samples: Values | None = None, **parameters: str) -> "Multiplier":
@@ -243,6 +245,44 @@ def test_a_scale_for_each_output_channel_is_its_own(tmp_path: Path) -> None:
     assert kinds["channel"].max() <= 0.5 / 127 + 1e-6
     # The smallest channels have no code but 0.
     assert kinds["tensor"][0] == 1
+
+
+def added_in_fp16(products: Values, bias: Values) -> Values:
+    """Returns the sums of products (..., n), which begin with the bias: of 8 at a time, rounded to FP16 each time."""
+    sums = bias
+    for start in range(0, products.shape[-1], 8):
+        with np.errstate(over="ignore"):
+            sums = (sums + products[..., start : start + 8].sum(-1)).astype(np.float16).astype(np.float32)
+    return sums
+
+
+def test_fp16_adds_up_eight_products_at_a_time_in_fp16(tmp_path: Path) -> None:
+    """Of whole numbers float32's sums are exact in any order; beyond 2,048 FP16 has gaps, beyond 65,504 infinity."""
+    random = np.random.default_rng(5)
+    for inputs in (5, 8, 77):
+        weights = random.integers(-60, 200, (inputs, 4)).astype(np.float32)
+        samples = random.integers(-9, 20, (50, inputs)).astype(np.float32)
+        samples[0], weights[:, 0] = 19, 199
+        model = Multiplier(tmp_path, weights).emulated(format="fp16", accumulate="fp16")
+        wanted = added_in_fp16((samples[:, None] * weights.T).astype(np.float32), np.zeros((), np.float32))
+        assert np.array_equal(model.outputs(samples), wanted), inputs
+        assert np.isinf(wanted).any() == (inputs == 77)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(3, 1), (16, 1), (6, 6)])
+def test_convolutions_add_up_in_fp16_along_their_filters(channels: int, groups: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(channels)
+    weights = random.integers(-90, 200, (12, channels // groups, 3, 3)).astype(np.float32)
+    bias = random.integers(-4000, 4000, 12).astype(np.float32)
+    images = random.integers(-3, 12, (4, channels, 6, 5)).astype(np.float32)
+    model = Multiplier(tmp_path, weights, bias, group=groups, pads=[1, 1, 1, 1], strides=[2, 1])
+    found = model.emulated(format="fp16", accumulate="fp16").outputs(images)
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))[:, :, ::2]
+    # (image, output, height, width, channel of the group and place in the filter)
+    windows = np.repeat(windows.reshape(4, groups, channels // groups, 3, 5, 9), 12 // groups, 1)
+    products = windows.transpose(0, 1, 3, 4, 2, 5).reshape(4, 12, 3, 5, -1) * weights.reshape(12, 1, 1, -1)
+    assert np.array_equal(found, added_in_fp16(products.astype(np.float32), bias[:, None, None]))
 
 
 def test_what_is_not_a_number_stays_so(tmp_path: Path) -> None:
