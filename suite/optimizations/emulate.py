@@ -1,7 +1,8 @@
 """Emulates the arithmetic of accelerators: what is multiplied is rounded to a format's codes, and added up in float32.
 
 Of each layer that multiplies by weights its weights, its input, or both are rounded; its bias, and what lies between
-such layers, stay in float32. It has the accuracy of the other arithmetic with sums in float32, and no throughput.
+such layers, stay in float32. It has the accuracy of the other arithmetic with sums in float32, or of FP16 with sums in
+FP16, and no throughput.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
-from suite.optimizations import _formats
+from suite.optimizations import _formats, _sums
 from suite.optimizations._inputs import inputs, largest, round_inputs
 from suite.optimizations._onnx import FORMATS as FORMATS
 from suite.optimizations._onnx import check_backend, input_axis, weights
@@ -29,6 +30,7 @@ PARAMETERS = {
     "scale": ("float", "power-of-two"),
     "what": ("both", "weights", "activations"),
     "layers": ("all", "but-ends"),
+    "accumulate": ("float32", "fp16"),
 }
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 FINAL = True
@@ -53,6 +55,11 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
         )
     if "granularity" in parameters and not _of_weights(parameters):
         raise UsageError("granularity of emulate is that of weights, and says nothing of activations. Leave it out.")
+    if _adds_in_fp16(parameters) and (parameters[MAIN] != "fp16" or _value(parameters, "what") != "both"):
+        raise UsageError(
+            "accumulate=fp16 of emulate is for what multiplies weights and activations in fp16: "
+            "emulate:fp16,accumulate=fp16."
+        )
 
 
 def samples_wanted(parameters: Mapping[str, str]) -> int:
@@ -81,6 +88,8 @@ def make(
     if _of_weights(parameters):
         for node, tensor in layers:
             _round_weights(node, tensor, parameters)
+    if _adds_in_fp16(parameters):
+        _sums.in_fp16(model, {tensor.name for _, tensor in layers})
     onnx.save(model, target)
     return {"emulated": {"weights": len(layers) if _of_weights(parameters) else 0, "activations": rounded}}
 
@@ -123,6 +132,10 @@ def _of_weights(parameters: Mapping[str, str]) -> bool:
 
 def _of_activations(parameters: Mapping[str, str]) -> bool:
     return _value(parameters, "what") != "weights"
+
+
+def _adds_in_fp16(parameters: Mapping[str, str]) -> bool:
+    return _value(parameters, "accumulate") == "fp16"
 
 
 def _in_powers_of_two(parameters: Mapping[str, str]) -> bool:
