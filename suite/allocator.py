@@ -9,8 +9,11 @@ import ctypes
 from collections.abc import Mapping
 
 # Of glibc's malloc.h; see mallopt(3).
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 NEVER_TRIM = -1
+# The memory of any thread but the first is of pieces of 64 MB, and a piece in which nothing is left is given back
+# whatever the threshold, but where it is less than what is to be kept at the end.
+KEPT_AT_END = 128 * 2**20
 # The most that glibc takes: what is larger has pages of its own, and gives them back.
 LARGEST_KEPT = 32 * 2**20
 
@@ -30,4 +33,5 @@ def keep_freed_memory(environment: Mapping[str, str]) -> bool:
     except (AttributeError, OSError, TypeError):
         # Not glibc.
         return False
-    return bool(mallopt(M_TRIM_THRESHOLD, NEVER_TRIM) and mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT))
+    chosen = ((M_TRIM_THRESHOLD, NEVER_TRIM), (M_TOP_PAD, KEPT_AT_END), (M_MMAP_THRESHOLD, LARGEST_KEPT))
+    return all([bool(mallopt(*one)) for one in chosen])
