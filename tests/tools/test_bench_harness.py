@@ -149,6 +149,17 @@ CAPACITY = 10_000
             {"seconds": 0.02},
             lambda found: {one["serving"]["batch"] for one in found} == set(tune.BATCHES),
         ),
+        # Up to eight batches of ten at a time, the model's part among the others.
+        (
+            "parts",
+            {"serving": TWO, "scenario": "offline", "hint": 3000.0},
+            lambda found: (
+                set(found["parts"]) == {"queue", "take", "gather", "model", "encode", "complete", "look"}
+                and all(0 < spent < 1000 for spent in found["parts"].values())
+                and 10 <= found["together"] <= 80
+                and 0 < found["rate"] <= CAPACITY
+            ),
+        ),
         # All of the samples are resident: 10,000 of 28 x 28 numbers of four bytes.
         ("raw_memory", {"serving": TWO}, lambda found: found["peak_rss_bytes"] > 10_000 * 28 * 28 * 4),
         (

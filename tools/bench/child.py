@@ -34,6 +34,7 @@ from suite.tune import BATCHES, tune
 from suite.variant import Requested, Serving
 from tools.bench import raw_loop, unhindered
 from tools.bench.callbacks import Bare, Least
+from tools.bench.parts import Clocks
 
 PERFORMANCE_SAMPLES = 10_000
 SEEDS = (1, 2, 3)
@@ -253,6 +254,28 @@ def loaded_test(job: dict[str, Any]) -> Any:
     }
 
 
+def parts(job: dict[str, Any]) -> Any:
+    """Returns the processor time of each part of the suite in one test, in µs a sample, and what else the process took.
+
+    With the samples that were completed at a time, and those a second.
+    """
+    subject, serving = _subject(job), Serving(**job["serving"])
+    sut = _system(subject, subject.load(serving), serving, job)
+    clocks = Clocks()
+    clocks.follow(sut)
+    begun = time.process_time_ns()
+    _run(sut, subject, job)
+    whole = (time.process_time_ns() - begun) / 1000
+    sut.close(10)
+    found, seen = clocks.microseconds(), Timeline(**sut.timeline())
+    return {
+        "parts": {name: spent / seen.completed for name, spent in found.items()},
+        "rest": (whole - sum(found.values())) / seen.completed,
+        "together": seen.completed / len(seen.batch_ns),
+        "rate": seen.throughput,
+    }
+
+
 def raw_memory(job: dict[str, Any]) -> Any:
     """Returns the peak memory of a process that runs the raw loop."""
     subject, serving = _subject(job), Serving(**job["serving"])
@@ -298,6 +321,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "single_stream": single_stream,
     "followed": followed,
     "loaded_test": loaded_test,
+    "parts": parts,
     "raw_memory": raw_memory,
     "raw_rate": raw_rate,
     "served": served,

@@ -1,10 +1,12 @@
 """The rows of sessions that do nothing, beside a callback that does nothing."""
 
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 from suite.awake import possible
 from suite.variant import Serving
+from tools.bench import parts
 from tools.bench.bench import WORKLOADS, Bench, beside, child, offline_load, stream_load
 from tools.bench.rows import Bar, Row, row
 from tools.bench.server import TRIALS, loads_held
@@ -13,6 +15,8 @@ from tools.bench.upstream import Column, PeakLoad
 # The first trials, queries a second, of ours and of upstream's.
 SERVER_START = {False: 120_000.0, True: 300_000.0}
 UPSTREAM_START = 10_000.0
+# Of the load that is held: the clocks take time too.
+PROFILED = 0.7
 LIMIT_MS = 5.0
 # How queries come, and how they are served; a batch waits by default for nothing. Plain, a session that answers at
 # once is asked for every query; waiting a moment for more spares most of that.
@@ -27,14 +31,12 @@ STREAM_BOUND = (
     "numpy's gather of a sample (1.1 µs where the bare callback takes 3.9), its argmax (0.5), two clocks (0.3), "
     "checks and books"
 )
-# Processor time of each part, taken by time.thread_time_ns around it in one test, beside other work on the machine.
 OFFLINE_BOUND = (
-    "the gather of a sample (0.6 µs of processor time, 3 KB copied), which the bare callback has not, completing "
-    "(0.5), which one thread at a time can do, and waits for the interpreter's lock"
+    "the gather of a sample (3 KB copied), which the bare callback has not, and one interpreter's lock, under which "
+    "one thread at a time completes"
 )
 SERVER_BOUND = (
-    "one interpreter's lock for two threads: a query takes 2.8 µs to be queued, 1.7 to be taken, 1.4 to be gathered "
-    "and 1.9 to be completed, where the bare callback completes it at once on LoadGen's thread"
+    "one interpreter's lock for two threads, of which the bare callback needs one: it completes at once on LoadGen's"
 )
 OFFLINE_SERVING = Serving(512, 0, 2, 1, "cpu")
 
@@ -42,11 +44,12 @@ OFFLINE_SERVING = Serving(512, 0, 2, 1, "cpu")
 def null_offline(bench: Bench) -> Iterator[Row]:
     """Yields the throughput of a session that does nothing over that of a callback that does nothing."""
     name = "null Offline"
-    job = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": OFFLINE_SERVING.__dict__}
+    job: dict[str, Any] = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": OFFLINE_SERVING.__dict__}
     job |= offline_load(bench, 1.2e6)
     column = bench.column(WORKLOADS[0], "offline", "rate", null=True)
     bar = Bar(False, 0.7, "")
-    yield _against_bare(bench, name, job, "figure", "samples/s", bar, column, ratio=True, bound=OFFLINE_BOUND)
+    bound = f"{OFFLINE_BOUND}; {parts.shown(child('parts', **job))}"
+    yield _against_bare(bench, name, job, "figure", "samples/s", bar, column, ratio=True, bound=bound)
 
 
 def null_single_stream(bench: Bench) -> Iterator[Row]:
@@ -102,6 +105,7 @@ def null_server(bench: Bench, kind: str) -> Iterator[Row]:
     why = f"served in batches of up to {serving.batch}; {TRIALS}"
     reference = beside(column, pairs, "", ratio=True)
     bar = Bar(False, 0.8, "")
-    yield row(
-        name, "bare callback", "queries/s", pairs, bar, ratio=True, why=why, reference=reference, bound=SERVER_BOUND
-    )
+    held = median(suite for _, suite in pairs)
+    profile = child("parts", scenario="server", seconds=bench.seconds, hint=PROFILED * held, **job)
+    bound = f"{SERVER_BOUND}; {parts.shown(profile)}"
+    yield row(name, "bare callback", "queries/s", pairs, bar, ratio=True, why=why, reference=reference, bound=bound)
