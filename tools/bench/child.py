@@ -150,8 +150,8 @@ def offline_parts(job: dict[str, Any]) -> Any:
 
     After each part that a worker has answered it answers as many random samples in the same batches by itself. A
     worker's first part is not in it: before it come LoadGen's lists, and in it the thread touches memory for the first
-    time (torch: 30 MB; those page faults are 10 µs a sample of a test of a second). Nor are the last parts, when a
-    worker may have nothing left to do.
+    time (torch: 30 MB; those page faults are 10 µs a sample of a test of a second). Nor is a batch that is not full, a
+    worker's last: the raw loop has none, and the suite alone would pay for what a runtime makes ready for a new size.
     """
     subject, serving = _subject(job), Serving(**job["serving"])
     sessions = subject.load(serving)
@@ -170,7 +170,7 @@ def offline_parts(job: dict[str, Any]) -> Any:
         for number, start in enumerate(range(0, count, batch)):
             raw_loop.answer(subject, recorder.session, draws[(len(turns) + number) % 256][: count - start])
         now = time.perf_counter_ns()
-        if thread in ended:
+        if thread in ended and count % batch == 0:
             turns.append((count, answered - ended[thread], now - answered))
         ended[thread] = now
 
