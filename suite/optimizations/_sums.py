@@ -37,6 +37,10 @@ def in_fp16(model: "onnx.ModelProto", chosen: set[str]) -> None:
     ordered = onnx.GraphProto(node=nodes)
     del model.graph.node[:]
     model.graph.node.extend(ordered.node)
+    used = {name for node in model.graph.node for name in node.input}
+    constants_used = onnx.GraphProto(initializer=[one for one in model.graph.initializer if one.name in used])
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(constants_used.initializer)
 
 
 def _added_up(
