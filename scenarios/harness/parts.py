@@ -20,6 +20,11 @@ def parts(count: int, most: int, workers: int, batches: int) -> Iterator[tuple[i
         begin = end
 
 
+def batch_sizes(count: int, most: int, workers: int) -> set[int]:
+    """Returns of how many samples the batches of such a query are."""
+    return {end - start for start, end in _batches(count, most, workers)}
+
+
 def _batches(count: int, most: int, workers: int) -> Iterator[tuple[int, int]]:
     """Yields start and end of each batch: full ones, as many for each worker, then a smaller one for each."""
     rounds = -(-count // (most * workers))

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from reference_models.base import Dataset, Workload
 from scenarios.base import Session, callers
-from scenarios.harness.parts import parts
+from scenarios.harness.parts import batch_sizes, parts
 from scenarios.harness.stages import Laps, Stages, predict_marked
 
 # LoadGen's log buffer of a thread that completed more than this many samples at once can be lost (loadgen issue 1337).
@@ -149,6 +149,10 @@ class SystemUnderTest:
     def side_by_side(self) -> int:
         """How many batches are worked at side by side where load is enough."""
         return len(self._recorders)
+
+    def batch_sizes(self, count: int) -> list[int]:
+        """Returns of how many samples the batches of one query of `count` samples are, the smallest first."""
+        return sorted(batch_sizes(count, self._max_batch, self.side_by_side))
 
     @property
     def issued(self) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from suite.places import cache_dir
-from tests.zoo import faulty
+from tests.zoo import faulty, tells
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,6 +132,16 @@ def faulty_run(results: Path, scenario: str, *words: str, mode: str = "performan
     which = ("--backend=tests.zoo.faulty", f"--scenario={scenario}", f"--mode={mode}", f"--results-dir={results}")
     load = (HINTS[scenario],) if mode != "accuracy" else ()
     return (*which, *FIXED[scenario], *load, *words)
+
+
+def told(results: Path, scenario: str, *words: str) -> tuple[list[dict[str, Any]], str]:
+    """Returns what the threads of a real performance run tell (tests/zoo/tells.py), in order, and what it printed."""
+    file = results.with_name("told.txt")
+    flags = [f"--scenario={scenario}", "--mode=performance", f"--results-dir={results}", *FIXED[scenario]]
+    more = [HINTS[scenario], "--backend=tests.zoo.tells", "--retry=0", *words]
+    ended = start(*flags, *more, environment={tells.VARIABLE: str(file)}).end(90)
+    assert ended.code in (0, 1) and ended.left_behind == [], ended.stderr
+    return [json.loads(line) for line in file.read_text().splitlines()], ended.stdout
 
 
 def records(results: Path) -> list[tuple[Path, dict[str, Any]]]:

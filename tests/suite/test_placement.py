@@ -12,9 +12,8 @@ import pytest
 from common.errors import UsageError
 from suite import placement
 from suite.variant import Serving
-from tests.suite.commands import FIXED, HINTS, only_record, start
+from tests.suite.commands import only_record, start, told
 from tests.suite.subjects import subject
-from tests.zoo import tells_cores
 
 pytestmark = pytest.mark.side_by_side
 
@@ -132,23 +131,12 @@ def test_an_ahead_worker_and_its_sessions_thread_are_pinned(data_root: Path, tmp
     assert seen == done == [{CORES[1]}]
 
 
-def told(results: Path, tmp_path: Path, scenario: str, *words: str) -> list[dict[str, Any]]:
-    """Returns what the threads of a real run have told; the run's record says the same serving."""
-    file = tmp_path / "cores.txt"
-    flags = [f"--scenario={scenario}", "--mode=performance", f"--results-dir={results}", *FIXED[scenario]]
-    more = [HINTS[scenario], "--backend=tests.zoo.tells_cores", "--retry=0", *words]
-    ended = start(*flags, *more, environment={tells_cores.VARIABLE: str(file)}).end(90)
-    assert ended.code in (0, 1) and ended.left_behind == [], ended.stderr
-    if f"--pin={CORES[0]}" in words:
-        assert f"pinned to core {CORES[0]}\n" in ended.stdout
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
 @two_cores
 @pytest.mark.parametrize("scenario", ["offline", "single-stream"])
 def test_a_real_run_keeps_to_its_core(tmp_path: Path, scenario: str) -> None:
     results, core = tmp_path / "results", CORES[0]
-    seen = told(results, tmp_path, scenario, f"--pin={core}")
+    seen, printed = told(results, scenario, f"--pin={core}")
+    assert f"pinned to core {core}\n" in printed
     assert {one["what"] for one in seen} == {"load", "predict"}
     assert all(one["cores"] == [core] for one in seen)
     assert any(one["issuing"] == [core] for one in seen if one["what"] == "predict")
@@ -161,7 +149,7 @@ def test_a_real_run_keeps_to_its_core(tmp_path: Path, scenario: str) -> None:
 @two_cores
 def test_two_sessions_have_a_core_each_and_the_issuing_thread_has_both(tmp_path: Path) -> None:
     first, second = CORES[:2]
-    seen = told(tmp_path / "results", tmp_path, "offline", f"--pin={first},{second}", "--sessions=2")
+    seen, _ = told(tmp_path / "results", "offline", f"--pin={first},{second}", "--sessions=2")
     assert {(one["session"], *one["cores"]) for one in seen if one["what"] == "load"} == {(0, first), (1, second)}
     at_work = [one for one in seen if one["thread"] == "worker"]
     assert at_work and all(one["cores"] == [(first, second)[one["session"]]] for one in at_work)
@@ -170,7 +158,7 @@ def test_two_sessions_have_a_core_each_and_the_issuing_thread_has_both(tmp_path:
 
 @pytest.mark.parametrize("pin", ["auto", "off"])
 def test_without_a_list_nothing_is_pinned(tmp_path: Path, pin: str) -> None:
-    seen = told(tmp_path / "results", tmp_path, "offline", f"--pin={pin}")
+    seen, _ = told(tmp_path / "results", "offline", f"--pin={pin}")
     assert seen and all(one["cores"] == CORES == one["issuing"] for one in seen)
     _, record = only_record(tmp_path / "results")
     assert record["serving"]["pin"] == [] and record["asked"]["requested"]["pin"] == pin

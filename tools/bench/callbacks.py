@@ -1,5 +1,8 @@
 """The least that LoadGen can be answered with: what LoadGen and its binding cost by themselves."""
 
+import threading
+from queue import Empty, SimpleQueue
+
 import numpy as np
 
 from scenarios.base import Session
@@ -51,3 +54,34 @@ class Least(Callback):
             complete(ids, predict(batch(indices)).argmax(axis=1))
 
         self.issue = issue
+
+
+class LeastQueue(Callback):
+    """The least that a queue and a thread for each session can do in Python, without a check, a count or a record.
+
+    A query of more than a batch is cut into batches; a thread takes what waits, up to a batch, answers and completes.
+    """
+
+    def __init__(self, subject: Subject, sessions: list[Session], most: int) -> None:
+        waiting: SimpleQueue[tuple[list[int], list[int]]] = SimpleQueue()
+        put, batch, complete = waiting.put, subject.dataset.batch, loadgen.complete
+
+        def issue(ids: list[int], indices: list[int]) -> None:
+            for start in range(0, len(ids), most):
+                put((ids[start : start + most], indices[start : start + most]))
+
+        def work(session: Session) -> None:
+            while True:
+                ids, indices = waiting.get()
+                try:
+                    while len(ids) < most:
+                        more = waiting.get_nowait()
+                        ids += more[0]
+                        indices += more[1]
+                except Empty:
+                    pass
+                complete(ids, session.predict(batch(indices)).argmax(axis=1))
+
+        self.issue = issue
+        for session in sessions:
+            threading.Thread(target=work, args=(session,), daemon=True).start()

@@ -33,7 +33,7 @@ from suite.subject import Subject
 from suite.tune import BATCHES, tune
 from suite.variant import Requested, Serving
 from tools.bench import raw_loop, unhindered
-from tools.bench.callbacks import Bare, Least
+from tools.bench.callbacks import Bare, Callback, Least, LeastQueue
 from tools.bench.parts import Clocks
 
 PERFORMANCE_SAMPLES = 10_000
@@ -43,7 +43,7 @@ OFFLINE = Terms("offline", 1, None, None, inline=False)
 
 @dataclass(frozen=True)
 class Seen:
-    """What one LoadGen test says: VALID or not, its logs, and the harness's own timeline (None for a bare callback)."""
+    """What one LoadGen test says: VALID or not, its logs, and the suite's timeline (None for another system)."""
 
     result: logs.RunResult
     timeline: Timeline | None
@@ -55,32 +55,42 @@ def _subject(job: dict[str, Any]) -> Subject:
     return subject
 
 
+def _scenario(job: dict[str, Any]) -> Scenario:
+    return cast(Scenario, plugins.load("scenarios", "scenario", job["scenario"]))
+
+
+def _rules(job: dict[str, Any]) -> LoadRules:
+    percentile = 0.9 if job["scenario"] == "single-stream" else 0.99
+    duration_ms, limit_ms = int(job["seconds"] * 1000), job.get("limit_ms", 15.0)
+    return LoadRules(duration_ms, 100, PERFORMANCE_SAMPLES, percentile, limit_ms, 1, *SEEDS)
+
+
 def _system(
     subject: Subject, sessions: list[Session], serving: Serving, job: dict[str, Any], stages: Stages | None = None
 ) -> SystemUnderTest:
-    """Returns the suite's system under test."""
-    inline = plugins.load("scenarios", "scenario", job["scenario"]).INLINE
-    return SystemUnderTest(
+    """Returns the suite's system under test, warmed up as the suite does."""
+    scenario = _scenario(job)
+    sut = SystemUnderTest(
         subject.workload,
         subject.dataset,
         sessions,
-        loadgen.completer() if inline else loadgen.complete,
+        loadgen.completer() if scenario.INLINE else loadgen.complete,
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
         ahead=serving.ahead,
-        inline=inline,
+        inline=scenario.INLINE,
         stages=stages,
     )
+    if job["scenario"] == "offline":
+        expected = scenario.generated(_rules(job), job["hint"]).expected_samples
+        count = subject.dataset.total if job.get("mode") == "accuracy" else expected
+        subject.warm_up(sessions, sut.batch_sizes(count), serving.pin)
+    return sut
 
 
 def _run(sut: SystemUnderTest, subject: Subject, job: dict[str, Any], mode: str = "performance") -> logs.RunResult:
     """Runs one LoadGen test and returns what its logs say."""
-    scenario = cast(Scenario, plugins.load("scenarios", "scenario", job["scenario"]))
-    percentile = 0.9 if job["scenario"] == "single-stream" else 0.99
-    rules = LoadRules(
-        int(job["seconds"] * 1000), 100, PERFORMANCE_SAMPLES, percentile, job.get("limit_ms", 15.0), 1, *SEEDS
-    )
-    settings = test_settings(scenario, rules, job["hint"], accuracy_log_rng_seed=7)
+    settings = test_settings(_scenario(job), _rules(job), job["hint"], accuracy_log_rng_seed=7)
     if job.get("coalesce"):
         settings["server_coalesce_queries"] = True
     with tempfile.TemporaryDirectory() as folder:
@@ -92,12 +102,24 @@ def _run(sut: SystemUnderTest, subject: Subject, job: dict[str, Any], mode: str 
     return result
 
 
+def _other(subject: Subject, sessions: list[Session], serving: Serving, job: dict[str, Any]) -> SystemUnderTest:
+    """Returns what a job names in place of the suite's system: a bare callback, or the least that answers."""
+    found: Callback
+    if job["system"] == "bare":
+        found = Bare()
+    elif _scenario(job).INLINE:
+        found = Least(subject, sessions[0])
+    else:
+        found = LeastQueue(subject, sessions, serving.batch)
+    return cast(SystemUnderTest, found)
+
+
 def _test(
-    subject: Subject, sessions: list[Session] | None, serving: Serving, job: dict[str, Any], mode: str = "performance"
+    subject: Subject, sessions: list[Session], serving: Serving, job: dict[str, Any], mode: str = "performance"
 ) -> Seen:
-    """Runs one LoadGen test, around the suite's system under test, or around a bare callback without sessions."""
-    if sessions is None:
-        return Seen(_run(cast(SystemUnderTest, Bare()), subject, job, mode), None)
+    """Runs one LoadGen test, around the suite's system under test or another that the job names."""
+    if "system" in job:
+        return Seen(_run(_other(subject, sessions, serving, job), subject, job, mode), None)
     sut = _system(subject, sessions, serving, job, Stages() if job.get("stages") else None)
     result = _run(sut, subject, job, mode)
     sut.close(10)
@@ -150,8 +172,7 @@ def offline_parts(job: dict[str, Any]) -> Any:
 
     After each part that a worker has answered it answers as many random samples in the same batches by itself. A
     worker's first part is not in it: before it come LoadGen's lists, and in it the thread touches memory for the first
-    time (torch: 30 MB; those page faults are 10 µs a sample of a test of a second). Nor is a batch that is not full, a
-    worker's last: the raw loop has none, and the suite alone would pay for what a runtime makes ready for a new size.
+    time (torch: 30 MB; those page faults are 10 µs a sample of a test of a second).
     """
     subject, serving = _subject(job), Serving(**job["serving"])
     sessions = subject.load(serving)
@@ -170,7 +191,7 @@ def offline_parts(job: dict[str, Any]) -> Any:
         for number, start in enumerate(range(0, count, batch)):
             raw_loop.answer(subject, recorder.session, draws[(len(turns) + number) % 256][: count - start])
         now = time.perf_counter_ns()
-        if thread in ended and count % batch == 0:
+        if thread in ended:
             turns.append((count, answered - ended[thread], now - answered))
         ended[thread] = now
 
@@ -190,16 +211,16 @@ def single_stream(job: dict[str, Any]) -> Any:
     does meets both: taken in separate seconds, they differ by many times what is to be measured.
     """
     subject, serving = _subject(job), Serving(**job["serving"])
-    (session,) = subject.load(serving)
+    sessions = subject.load(serving)
     taken: list[int] = []
 
     def turn() -> None:
         index = [random.randrange(subject.dataset.total)]
         begun = time.perf_counter_ns()
-        raw_loop.answer(subject, session, index)
+        raw_loop.answer(subject, sessions[0], index)
         taken.append(time.perf_counter_ns() - begun)
 
-    sut = cast(SystemUnderTest, Least(subject, session)) if job["least"] else _system(subject, [session], serving, job)
+    sut = (_other if "system" in job else _system)(subject, sessions, serving, job)
     issue = sut.issue
 
     def issue_and_turn(ids: list[int], indices: list[int]) -> None:
@@ -237,10 +258,9 @@ def followed(job: dict[str, Any]) -> Any:
 
 
 def loaded_test(job: dict[str, Any]) -> Any:
-    """Returns what one LoadGen test says of the suite with this serving, or of a bare callback."""
+    """Returns what one LoadGen test says of the suite with this serving, or of another system that the job names."""
     subject, serving = _subject(job), Serving(**job["serving"])
-    sessions = None if job["bare"] else subject.load(serving)
-    seen = _test(subject, sessions, serving, job, job.get("mode", "performance"))
+    seen = _test(subject, subject.load(serving), serving, job, job.get("mode", "performance"))
     per_sample = None if seen.timeline is None else seen.timeline.duration_ns / 1000 / seen.timeline.completed
     figure = None if job.get("mode") == "accuracy" else logs.headline(seen.result).value
     percentiles = seen.result.percentiles_ns

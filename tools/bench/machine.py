@@ -92,7 +92,7 @@ def memory(bench: Bench) -> Iterator[Row]:
         found = {}
         for raw in (raw_first, not raw_first):
             task = "raw_memory" if raw else "loaded_test"
-            both = [child(task, subject=subject, bare=False, **load)["peak_rss_bytes"] for subject in (real, null)]
+            both = [child(task, subject=subject, **load)["peak_rss_bytes"] for subject in (real, null)]
             found[raw] = (both[0] - both[1]) / 1e6
         return found[True], found[False]
 
@@ -109,10 +109,7 @@ def prediction(bench: Bench) -> Iterator[Row]:
     def measure(_: bool) -> tuple[float, float]:
         job: dict[str, Any] = {"subject": subject, "serving": OFFLINE_SERVING.__dict__}
         job |= {"scenario": "offline", "seconds": 1.0}
-        found = [
-            child("loaded_test", bare=False, hint=count / 1.1, **job)["peak_rss_bytes"] / 1e6
-            for count in (small, large)
-        ]
+        found = [child("loaded_test", hint=count / 1.1, **job)["peak_rss_bytes"] / 1e6 for count in (small, large)]
         return predicted[1] - predicted[0], found[1] - found[0]
 
     pairs = replace(bench, pairs=min(bench.pairs, 6)).in_turn(name, measure)
@@ -138,7 +135,7 @@ def stages_of_a_sample(bench: Bench) -> Iterator[Row]:
     """Yields what `--stages` takes of Offline."""
     subject = bench.subject(WORKLOADS[0], "onnxruntime")
     served = child("served", subject=subject, tune_seconds=0)
-    load = {"subject": subject, "serving": served["serving"], "bare": False}
+    load = {"subject": subject, "serving": served["serving"]}
     load |= offline_load(bench, served["samples_per_s"])
 
     def measure(without_first: bool) -> tuple[float, float]:

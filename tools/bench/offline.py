@@ -64,7 +64,7 @@ def accuracy_path(bench: Bench) -> Iterator[Row]:
     subject = bench.subject(WORKLOADS[0], "onnxruntime")
     served = child("served", subject=subject, tune_seconds=0)
     name = "accuracy path, fashion-resnet, onnxruntime"
-    job: dict[str, Any] = {"subject": subject, "serving": served["serving"], "bare": False}
+    job: dict[str, Any] = {"subject": subject, "serving": served["serving"]}
     job |= offline_load(bench, served["samples_per_s"])
 
     def measure(performance_first: bool) -> tuple[float, float]:

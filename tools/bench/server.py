@@ -60,7 +60,7 @@ def server_efficiency(bench: Bench, workload: str) -> Iterator[Row]:
     # One look at each serving may take a slower one for Offline's best, and flatter Server.
     served = child("served", subject=subject, tune_seconds=OFFLINE_TUNE_S)
     job: dict[str, Any] = {"subject": subject, "seconds": EFFICIENCY_S, "limit_ms": LIMIT_MS}
-    offline = {**job, "serving": served["serving"], "scenario": "offline", "bare": False}
+    offline = {**job, "serving": served["serving"], "scenario": "offline"}
     offline["hint"] = served["samples_per_s"] / 1.1
     name = f"Server efficiency, {workload}, onnxruntime"
     searches: list[dict[str, float]] = []
@@ -150,6 +150,11 @@ def yielding(bench: Bench, workload: str) -> Iterator[Row]:
     yield _choice(bench, workload, "yielding", "preempting", lambda yields: {"preempts": not yields})
 
 
+def least(bench: Bench, workload: str) -> Iterator[Row]:
+    """Yields the highest load held by the suite over that of the least that a queue and threads in Python can do."""
+    yield _choice(bench, workload, "suite's", "least in Python", lambda suite: {} if suite else {"system": "least"})
+
+
 def awake(bench: Bench, workload: str) -> Iterator[Row]:
     """Yields the highest load held with cores that are kept awake over that with cores that may halt."""
     yield _choice(bench, workload, "awake", "halting", lambda kept: {"awake": kept})
@@ -160,7 +165,7 @@ def _choice(bench: Bench, workload: str, name: str, base: str, options: Callable
     title = f"{name} Server, {workload}, onnxruntime"
     subject = bench.subject(workload, "onnxruntime")
     found = child("served", subject=subject, tune_seconds=0, scenario="server", limit_ms=LIMIT_MS)
-    job: dict[str, Any] = {"subject": subject, "serving": found["serving"], "bare": False}
+    job: dict[str, Any] = {"subject": subject, "serving": found["serving"]}
     sides = {without: {**job, **options(not without)} for without in (True, False)}
     pairs = loads_held(bench, title, sides, START * found["samples_per_s"])
     why = f"served in {shown(found['serving'])}; {TRIALS}"

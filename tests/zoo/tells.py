@@ -1,4 +1,7 @@
-"""Answers zeros, and writes down the cores of the threads that load and predict. It runs no model."""
+"""Answers zeros, and writes down who loads and predicts: the cores of the thread, and how many samples a batch has.
+
+It runs no model.
+"""
 
 import itertools
 import json
@@ -17,7 +20,7 @@ from reference_models.base import Model, Workload
 FORMATS, ELIGIBLE = ("safetensors",), False
 OPTIONS: Mapping[str, tuple[str, ...] | int] = {}
 
-VARIABLE = "TANDEM_ZOO_CORES"
+VARIABLE = "TANDEM_ZOO_TELLS"
 
 _sessions = itertools.count()
 _told: set[str] = set()
@@ -43,21 +46,22 @@ class Telling:
 
     def __init__(self, number: int, output_shape: tuple[int, ...]) -> None:
         self._number, self._output_shape = number, output_shape
-        self._tell("load")
+        self._tell("load", 0)
 
     def predict(self, samples: NDArray[np.float32]) -> NDArray[Any]:
         """Returns zeros."""
-        self._tell("predict")
+        self._tell("predict", len(samples))
         return np.zeros((len(samples), *self._output_shape), np.float32)
 
     def close(self) -> None:
         """Does nothing: there is nothing to free."""
 
-    def _tell(self, what: str) -> None:
+    def _tell(self, what: str, samples: int) -> None:
         if "mlperf_loadgen" not in sys.modules:
             return
         told = {
             "what": what,
+            "samples": samples,
             "session": self._number,
             "thread": threading.current_thread().name.split("-")[0],
             "cores": sorted(os.sched_getaffinity(0)),
