@@ -119,7 +119,11 @@ CAPACITY = 10_000
         (
             "offline_parts",
             {"serving": TWO, "scenario": "offline", "hint": 3000.0},
-            lambda found: min(found.values()) >= 1e6 / CAPACITY,
+            lambda found: (
+                min(found["base"], found["suite"]) >= 1e6 / CAPACITY
+                and 0 < found["base_outside"] < found["base"] - 1e6 / CAPACITY + 1
+                and 0 < found["suite_outside"] < found["suite"] - 1e6 / CAPACITY + 1
+            ),
         ),
         # What is followed adds to a query, and is seldom: the median of the others is no shorter than the model.
         (

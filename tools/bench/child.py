@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,11 @@ OFFLINE = Terms("offline", 1, None, None, inline=False)
 
 @dataclass(frozen=True)
 class Seen:
-    """What one LoadGen test says: VALID or not, its logs, and the suite's timeline (None for another system)."""
+    """What one LoadGen test says: its logs, the suite's timeline (None for another system), its processor time."""
 
     result: logs.RunResult
     timeline: Timeline | None
+    processor_ns: int
 
 
 def _subject(job: dict[str, Any]) -> Subject:
@@ -119,11 +121,13 @@ def _test(
 ) -> Seen:
     """Runs one LoadGen test, around the suite's system under test or another that the job names."""
     if "system" in job:
-        return Seen(_run(_other(subject, sessions, serving, job), subject, job, mode), None)
+        return Seen(_run(_other(subject, sessions, serving, job), subject, job, mode), None, 0)
     sut = _system(subject, sessions, serving, job, Stages() if job.get("stages") else None)
+    begun = time.process_time_ns()
     result = _run(sut, subject, job, mode)
+    spent = time.process_time_ns() - begun
     sut.close(10)
-    return Seen(result, Timeline(**sut.timeline()))
+    return Seen(result, Timeline(**sut.timeline()), spent)
 
 
 def raw_rate(job: dict[str, Any]) -> Any:
@@ -170,6 +174,7 @@ def offline(job: dict[str, Any]) -> Any:
 def offline_parts(job: dict[str, Any]) -> Any:
     """Returns µs a sample of the raw loop and of the suite in Offline, of one test in which they take turns.
 
+    And what of either is outside the sessions, in which a machine that others use spends now more and now less time.
     After each part that a worker has answered it answers as many random samples in the same batches by itself. A
     worker's first part is not in it: before it come LoadGen's lists, and in it the thread touches memory for the first
     time (torch: 30 MB; those page faults are 10 µs a sample of a test of a second).
@@ -182,17 +187,31 @@ def offline_parts(job: dict[str, Any]) -> Any:
     answer, batch = sut._answer, serving.batch
     draws = list(np.random.default_rng().integers(0, subject.dataset.total, (256, batch)))
     ended: dict[int, int] = {}
-    turns: list[tuple[int, int, int]] = []
+    turns: list[tuple[int, int, int, int, int]] = []
+    inside: dict[int, int] = defaultdict(int)
+
+    def timed(predict: Callable[..., Any]) -> Callable[..., Any]:
+        def call(samples: Any) -> Any:
+            begun = time.perf_counter_ns()
+            found = predict(samples)
+            inside[threading.get_ident()] += time.perf_counter_ns() - begun
+            return found
+
+        return call
+
+    for session in sessions:
+        session.predict = timed(session.predict)  # type: ignore[method-assign]
 
     def in_turn(recorder: Any, first: int, ids: list[int], indices: list[int], begun: Any = None) -> None:
         thread, count = threading.get_ident(), len(ids)
+        before = inside[thread]
         answer(recorder, first, ids, indices, begun)
-        answered = time.perf_counter_ns()
+        answered, middle = time.perf_counter_ns(), inside[thread]
         for number, start in enumerate(range(0, count, batch)):
             raw_loop.answer(subject, recorder.session, draws[(len(turns) + number) % 256][: count - start])
         now = time.perf_counter_ns()
         if thread in ended:
-            turns.append((count, answered - ended[thread], now - answered))
+            turns.append((count, now - answered, answered - ended[thread], inside[thread] - middle, middle - before))
         ended[thread] = now
 
     sut._answer = in_turn  # type: ignore[method-assign]
@@ -200,8 +219,10 @@ def offline_parts(job: dict[str, Any]) -> Any:
     sut.close(10)
     if not turns:
         raise RuntimeError("the test was too short: no worker answered a second part")
-    whole = sum(count for count, _, _ in turns) * len(sessions) * 1000
-    return {"base": sum(raw for *_, raw in turns) / whole, "suite": sum(suite for _, suite, _ in turns) / whole}
+    samples, base, suite, base_inside, suite_inside = (sum(one) for one in zip(*turns, strict=True))
+    whole = samples * len(sessions) * 1000
+    found = {"base": base, "suite": suite, "base_outside": base - base_inside, "suite_outside": suite - suite_inside}
+    return {name: took / whole for name, took in found.items()}
 
 
 def single_stream(job: dict[str, Any]) -> Any:
@@ -261,13 +282,17 @@ def loaded_test(job: dict[str, Any]) -> Any:
     """Returns what one LoadGen test says of the suite with this serving, or of another system that the job names."""
     subject, serving = _subject(job), Serving(**job["serving"])
     seen = _test(subject, subject.load(serving), serving, job, job.get("mode", "performance"))
-    per_sample = None if seen.timeline is None else seen.timeline.duration_ns / 1000 / seen.timeline.completed
+    per_sample = processor = None
+    if seen.timeline is not None:
+        per_sample = seen.timeline.duration_ns / 1000 / seen.timeline.completed
+        processor = seen.processor_ns / 1000 / seen.timeline.completed
     figure = None if job.get("mode") == "accuracy" else logs.headline(seen.result).value
     percentiles = seen.result.percentiles_ns
     return {
         "valid": seen.result.validity == "VALID",
         "figure": figure,
         "us_a_sample": per_sample,
+        "processor_us_a_sample": processor,
         "p50_us": percentiles.get(0.5, 0) / 1000,
         "p99_us": percentiles.get(0.99, 0) / 1000,
         "peak_rss_bytes": peak_memory(),

@@ -12,6 +12,7 @@ from typing import Any
 
 from common.errors import RunFailed
 from suite.progress import say
+from suite.resources import usable_cores
 from tools.bench import parts
 from tools.bench.bench import Bench, beside, child, shown
 from tools.bench.rows import Bar, Row, row
@@ -43,8 +44,8 @@ TRACED_BATCH = 16
 # Where upstream's search begins, of the Offline throughput.
 UPSTREAM_START = 0.25
 OFFLINE_TUNE_S = 20.0
-# Of Offline's throughput: a load that is held.
-PROFILED = 0.6
+# Of the peak: a load that is held, and whose batches are nearly as large.
+PROFILED = 0.95
 BOUND = (
     "what Python does for each small batch on caches that the model has emptied, the time that sessions wait while "
     "LoadGen's thread has their core (5 to 9 µs a sample once), and stalls of a machine that others use"
@@ -78,8 +79,9 @@ def server_efficiency(bench: Bench, workload: str) -> Iterator[Row]:
     column = bench.peak_column(workload, PeakLoad(LIMIT_MS, EFFICIENCY_S, UPSTREAM_START * served["samples_per_s"]))
     pairs = _fewer(bench, PAIRS_A_SEARCH).in_turn(name, measure, column)
     asked = child("served", subject=subject, tune_seconds=0, scenario="server", limit_ms=LIMIT_MS)
-    load = PROFILED * median(base for base, _ in pairs)
-    profile = child("parts", **{**job, "serving": asked["serving"], "scenario": "server", "hint": load})
+    offline_rate, held = (median(side) for side in zip(*pairs, strict=True))
+    at_peak = {**job, "serving": asked["serving"], "scenario": "server", "hint": PROFILED * held}
+    spent, profile = child("loaded_test", **at_peak)["processor_us_a_sample"], child("parts", **at_peak)
     yield row(
         name,
         "Offline",
@@ -90,8 +92,14 @@ def server_efficiency(bench: Bench, workload: str) -> Iterator[Row]:
         extra={"searches": searches},
         why=f"{_explained(searches)}; Offline was served in {shown(served['serving'])}",
         reference=beside(column, pairs, "", ratio=True),
-        bound=f"{BOUND}; {parts.shown(profile)}",
+        bound=f"{_processor_bound(spent, offline_rate)}; besides {BOUND}; {parts.shown(profile)}",
     )
+
+
+def _processor_bound(spent_us: float, offline: float) -> str:
+    """Returns the share of Offline that all cores together could answer, at what a query takes of them."""
+    share = usable_cores() * 1e6 / spent_us / offline
+    return f"the {spent_us:.0f} µs of processor time that a query takes, with which no load above {share:.2f} is served"
 
 
 def _search(peak: dict[str, Any], trace: dict[str, float], offline: float) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Runs the study: every optimization's throughput and accuracy beside the reference's, and what of it counts.
 
     python -m tools.study --workloads all --quick --out study/
+    python -m tools.study --budget 90m --out study/
     python -m tools.study --best --budget 20m --workload fashion-mobilenet --out best/
     python -m tools.study --merge study/ --merge other-machines-study/ --out merged/
 
@@ -14,6 +15,7 @@ be kept, 3 (--best) the reference could not be measured, 130 interrupted.
 import os
 import sys
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 
 from absl import flags
@@ -47,13 +49,16 @@ flags.DEFINE_alias("workload", "workloads", flag_values=FLAGS)
 QUICK = flags.DEFINE_bool("quick", False, "a dozen recipes, short blocks, few full runs", flag_values=FLAGS)
 PLAN = flags.DEFINE_string("plan", "", "TOML file: workloads, backends, recipes, blocks, ...", flag_values=FLAGS)
 BEST = flags.DEFINE_bool("best", False, "seek the fastest that counts instead", flag_values=FLAGS)
-BUDGET = flags.DEFINE_string("budget", "20m", "time that --best may take: 90s, 20m, 1h", flag_values=FLAGS)
+BUDGET = flags.DEFINE_string(
+    "budget", "", "time to take at most: 90s, 20m, 1h (default: 20m with --best, else none)", flag_values=FLAGS
+)
 MERGE = flags.DEFINE_multi_string("merge", [], "folder of a study to merge with others", flag_values=FLAGS)
 OUT = flags.DEFINE_string("out", "", "folder to write to (default: study, best or merged)", flag_values=FLAGS)
 RETRY = flags.DEFINE_bool("retry_failed", False, "try cells again that failed", flag_values=FLAGS)
 DATA = flags.DEFINE_string("data_dir", "", "the dataset (default: $TANDEM_DATA, else the cache's)", flag_values=FLAGS)
 CACHE = flags.DEFINE_string("cache_dir", "", "the cache (default: $TANDEM_CACHE or ~/.cache/tandem)", flag_values=FLAGS)
 
+BEST_BUDGET = "20m"
 ONLY_STUDY = ("workloads", "quick", "plan", "retry_failed")
 
 
@@ -73,9 +78,7 @@ def main(arguments: list[str]) -> int:
 def _check_flags() -> None:
     if PLAN.value and (QUICK.value or FLAGS["workloads"].present):
         raise UsageError("--plan says what is studied: leave out --quick and --workloads.")
-    if FLAGS["budget"].present and not BEST.value:
-        raise UsageError("--budget is for --best.")
-    others = [flag for flag in ("best", *ONLY_STUDY) if FLAGS[flag].present]
+    others = [flag for flag in ("best", "budget", *ONLY_STUDY) if FLAGS[flag].present]
     if MERGE.value and others:
         raise UsageError(f"--merge measures nothing: leave out --{others[0].replace('_', '-')}.")
 
@@ -85,22 +88,23 @@ def _study_all(where: Places) -> None:
     folder = where.folder
     if RETRY.value:
         shelf.forget_failures(folder, study.cells)
-    conduct.carry_out(study, where)
+    budget_s = clock.seconds(BUDGET.value) if BUDGET.value else inf
+    took = conduct.carry_out(study, where, budget_s)
     rows = findings.rows(study, folder, where.data_dir)
-    _write(folder, rows, [_machine(folder)])
+    _write(folder, rows, [_machine(folder), clock.sentence(took, budget_s)])
     print((folder / "study.md").read_text(encoding="utf-8").partition("\n## ")[0].rstrip())
     print(f"\nreport: {folder / 'study.md'}, {folder / 'study.html'}, {folder / 'study.csv'}")
 
 
 def _seek(where: Places) -> None:
-    budget_s = clock.seconds(BUDGET.value)
+    budget_s = clock.seconds(BUDGET.value or BEST_BUDGET)
     study = read(Path(PLAN.value)) if PLAN.value else best.default(WORKLOADS.value, quick=QUICK.value)
     search, folder = best.search_of(study), where.folder
     if RETRY.value:
         shelf.forget_failures(folder, search.cells)
     found, took = best.carry_out(search, where, budget_s)
     target = plugins.workload(search.reference.workload).target
-    text = best_report.markdown(found, target, [best_report.time(took, budget_s), _machine(folder)])
+    text = best_report.markdown(found, target, [clock.sentence(took, budget_s), _machine(folder)])
     record = best_report.record(found, target, {"took_s": took, "budget_s": budget_s})
     _keep(folder, {"best.md": text.encode(), "best.json": canonical_json(record).encode()})
     print(text)

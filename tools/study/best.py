@@ -88,14 +88,14 @@ def carry_out(search: Search, places: Places, budget_s: float) -> tuple[list[Can
     workload = plugins.workload(search.reference.workload)
     truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
     shelf.claim(places.folder)
-    clock = Clock(places.folder, budget_s)
+    clock = Clock(places.folder, "best", budget_s)
 
     def known() -> list[Candidate]:
         return candidates.read(search.cells, places.folder, workload, truth)
 
     def judge_all(which: Which) -> None:
         while clock.left() >= _longest(clock) and (cell := which(*candidates.figures(known()))):
-            say(f"best: full runs of {cell.title}, {_said(clock)}")
+            say(f"best: full runs of {cell.title}, {clock.said()}")
             judge(cell, places)
             clock.done(shelf.VERDICTS, cell.id)
 
@@ -115,7 +115,7 @@ def _look_at_all(search: Search, places: Places, clock: Clock) -> None:
         if shelf.recorded(places.folder, shelf.LOOKS, cell.id) is None:
             if number and _left_for_looks(clock) <= 0:
                 break
-            say(f"best: look {number + 1} of {len(search.cells)}: {cell.title}, {_said(clock)}")
+            say(f"best: look {number + 1} of {len(search.cells)}: {cell.title}, {clock.said()}")
             share = REFERENCE_SHARE if not number else 1 / (len(search.cells) - number)
             record = _kept_by(cell, partial(_look, search, cell, places, clock, share))
             shelf.keep(places.folder, shelf.LOOKS, cell.id, record)
@@ -154,7 +154,7 @@ def _round(search: Search, places: Places, clock: Clock, known: list[Candidate],
     for cell, blocks, before in ready:
         if clock.left() < reserve_s + clock.longest(shelf.TURNS):
             return False
-        say(f"best: {before + blocks} blocks of {cell.title}, {_said(clock)}")
+        say(f"best: {before + blocks} blocks of {cell.title}, {clock.said()}")
         record = _kept_by(cell, partial(_turns, search, cell, blocks, places))
         shelf.keep(places.folder, shelf.TURNS, turns_name(cell, before), record)
         clock.done(shelf.TURNS, turns_name(cell, before))
@@ -216,7 +216,3 @@ def _shared(clock: Clock) -> float:
 
 def _longest(clock: Clock) -> float:
     return clock.longest(shelf.VERDICTS) or RUNS_S
-
-
-def _said(clock: Clock) -> str:
-    return f"{max(0.0, clock.left()):.0f} s left"

@@ -184,12 +184,6 @@ def _reached(one: Candidate) -> str:
     return "a look" if one.outcomes else ""
 
 
-def time(took_s: Mapping[str, float], budget_s: float) -> str:
-    """Returns what became of the budget; `took_s` by looks, turns and full runs."""
-    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took_s.items())
-    return f"Time: {sum(took_s.values()):.0f} of {budget_s:.0f} s: {parts}."
-
-
 def record(found: Sequence[Candidate], target: float, about: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the findings as JSON-like values."""
     findings = Findings(found)

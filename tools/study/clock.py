@@ -1,13 +1,13 @@
 """A budget of time, spent once: what finished steps took is kept, so that a search goes on where it was ended."""
 
+import math
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from common.errors import UsageError
 from tools.study import shelf
-
-NAME = "clock"
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
 # Less would not do for one pair of full runs.
@@ -23,12 +23,22 @@ def seconds(text: str) -> float:
     return given
 
 
-class Clock:
-    """Counts the time of all steps, by name; what is between two steps belongs to the later one."""
+def sentence(took_s: Mapping[str, float], budget_s: float) -> str:
+    """Returns what became of a budget, or of time without one; `took_s` by the parts of the work."""
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took_s.items())
+    of = "" if math.isinf(budget_s) else f" of {budget_s:.0f}"
+    return f"Time: {sum(took_s.values()):.0f}{of} s: {parts}."
 
-    def __init__(self, folder: Path, budget_s: float) -> None:
-        self._folder, self.budget_s = folder, budget_s
-        kept = shelf.recorded(folder, "", NAME)
+
+class Clock:
+    """Counts the time of all steps, by name; what is between two steps belongs to the later one.
+
+    `name` is that of its file: what is sought in a study's own folder has a time of its own.
+    """
+
+    def __init__(self, folder: Path, name: str, budget_s: float) -> None:
+        self._folder, self._name, self.budget_s = folder, name, budget_s
+        kept = shelf.recorded(folder, shelf.CLOCKS, name)
         self._took_s: dict[str, float] = dict(kept["took_s"]) if kept else {}
         self._since = time.monotonic()
 
@@ -41,7 +51,12 @@ class Clock:
         step, now = f"{kind}/{name}", time.monotonic()
         self._took_s[step] = self._took_s.get(step, 0.0) + now - self._since
         self._since = now
-        shelf.keep(self._folder, "", NAME, {"took_s": {name: round(took, 2) for name, took in self._took_s.items()}})
+        took_s = {name: round(took, 2) for name, took in self._took_s.items()}
+        shelf.keep(self._folder, shelf.CLOCKS, self._name, {"took_s": took_s})
+
+    def said(self) -> str:
+        """Returns what is left for people."""
+        return f"{max(0.0, self.left()):.0f} s left"
 
     def spent(self, kind: str = "") -> float:
         """Returns the seconds of all finished steps of a kind, or of all kinds."""

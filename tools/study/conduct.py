@@ -1,8 +1,11 @@
 """Carries a study out: every cell's accuracy and its turns with the reference, then full runs of the fastest.
 
-A cell that fails is a record that says why, and the next one goes on. What is finished is never done again.
+A cell that fails is a record that says why, and the next one goes on. What is finished is never done again. Within a
+budget of time no step begins that would not end in it, as far as the longest of its kind tells; what is left out has no
+record, and is done when the study is started again with a larger one.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +23,16 @@ from suite.progress import say
 from suite.search import as_requested
 from suite.variant import Serving
 from tools.study import shelf
+from tools.study.clock import Clock
 from tools.study.plan import REFERENCE, Cell, Study
 from tools.study.shelf import Answers
 
 # The default of a run's --stall-timeout.
 STALL_TIMEOUT_S = 60.0
+
+# Of a budget, what the cells leave for full runs; and how long the first of those may take.
+RUNS_SHARE = 0.3
+RUN_S = 40.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,8 @@ class Places:
     data_dir: Callable[[str], str]
 
 
-def carry_out(study: Study, places: Places) -> None:
-    """Measures what is not yet measured and judges the fastest.
+def carry_out(study: Study, places: Places, budget_s: float = math.inf) -> dict[str, float]:
+    """Measures what is not yet measured and judges the fastest; returns the seconds that cells and full runs took.
 
     Raises UsageError where the data are missing, or the folder takes nothing.
     """
@@ -45,15 +53,29 @@ def carry_out(study: Study, places: Places) -> None:
         # What all cells lack is no row of each.
         workload.open_dataset(Path(places.data_dir(workload.dataset_name)))
     shelf.claim(places.folder)
+    clock = Clock(places.folder, "study", budget_s)
+    reserve_s = 0.0 if math.isinf(budget_s) else RUNS_SHARE * budget_s
     for number, cell in enumerate(study.cells, 1):
         if shelf.measured(places.folder, cell) is None:
-            say(f"study: cell {number} of {len(study.cells)}: {cell.workload}, {cell.backend}, {cell.title}")
+            if clock.left() < reserve_s + clock.longest(shelf.CELLS):
+                break
+            say(f"study: cell {number} of {len(study.cells)}: {_said(cell, clock)}")
             _measure(study, cell, places)
+            clock.done(shelf.CELLS, cell.id)
     chosen = list(to_judge(study, places.folder))
     for number, cell in enumerate(chosen, 1):
         if shelf.verdict(places.folder, cell) is None:
-            say(f"study: full runs {number} of {len(chosen)}: {cell.workload}, {cell.backend}, {cell.title}")
+            if clock.left() < (clock.longest(shelf.VERDICTS) or RUN_S):
+                break
+            say(f"study: full runs {number} of {len(chosen)}: {_said(cell, clock)}")
             judge(cell, places)
+            clock.done(shelf.VERDICTS, cell.id)
+    return {"cells": clock.spent(shelf.CELLS), "full runs": clock.spent(shelf.VERDICTS)}
+
+
+def _said(cell: Cell, clock: Clock) -> str:
+    left = "" if math.isinf(clock.budget_s) else f", {clock.said()}"
+    return f"{cell.workload}, {cell.backend}, {cell.title}{left}"
 
 
 def to_judge(study: Study, folder: Path) -> Iterator[Cell]:

@@ -32,13 +32,14 @@ from tools.study.conduct import blocks
 from tools.study.plan import REFERENCE, Cell, Study
 
 # What a row's throughput is worth.
-COUNTS, REFUSED, MISSES, EMULATED, UNJUDGED, FAILED = (
+COUNTS, REFUSED, MISSES, EMULATED, UNJUDGED, FAILED, LEFT_OUT = (
     "counts",
     "refused",
     "misses its target",
     "emulated",
     "meets its target, no full runs",
     "failed",
+    "not measured, for lack of time",
 )
 # Where the reference's own speed differs more from block to block, the machine was disturbed.
 DRIFT = 1.25
@@ -48,7 +49,7 @@ WORTHLESS = (REFUSED, MISSES, EMULATED)
 
 @dataclass(frozen=True)
 class Row:
-    """One variant beside its reference; what could not be measured has only `reason`.
+    """One variant beside its reference; what could not be measured has only `reason`, what was left out not even that.
 
     `ratio` is its throughput over the reference's, 0 where it has none of its own (what is emulated), `ends` its 95 %
     interval where there were blocks enough. `notes` are what the machine did meanwhile. `figure` is that of the full
@@ -126,8 +127,10 @@ def rows(study: Study, folder: Path, data_dir: Callable[[str], str]) -> list[Row
 
 def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
     record, base = shelf.measured(folder, cell), shelf.measured(folder, cell.reference)
-    if record is None or record["state"] != "measured":
-        return Row(cell, FAILED, reason=record["reason"] if record else "it was not measured")
+    if record is None:
+        return Row(cell, LEFT_OUT)
+    if record["state"] != "measured":
+        return Row(cell, FAILED, reason=record["reason"])
     assert base is not None
     workload = plugins.workload(cell.workload)
     reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, cell, record).labels

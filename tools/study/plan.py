@@ -138,7 +138,7 @@ class Study:
     least_blocks: int = 5
     most_blocks: int = 8
     width: float = 0.03
-    verdicts: int = 8
+    verdicts: int = 5
     peaks: int = 3
 
 
@@ -169,7 +169,7 @@ def default(workloads: Sequence[str], *, quick: bool) -> Study:
     """Returns the study of these workloads that needs no plan; raises UsageError for an unknown one."""
     if quick:
         cells = cells_of(workloads, ("onnxruntime",), ("offline",), QUICK)
-        return Study(cells, seconds=0.35, verdicts=5)
+        return Study(cells, seconds=0.35)
     return Study(
         (
             *cells_of(workloads, ("onnxruntime",), ("offline",), RECIPES),

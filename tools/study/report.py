@@ -12,6 +12,7 @@ from tools.study.details import details
 from tools.study.findings import (
     COUNTS,
     FAILED,
+    LEFT_OUT,
     UNJUDGED,
     WORTHLESS,
     Inversion,
@@ -90,7 +91,7 @@ def cells(row: Row) -> list[str]:
     """Returns a row's cells under HEAD."""
     name = f"`{row.cell.title}`"
     if row.outcomes is None or row.worst is None:
-        return [name, *[""] * 7, f"failed: {row.reason}", ""]
+        return [name, *[""] * 7, f"{row.state}: {row.reason}" if row.reason else row.state, ""]
     low, high = (100 * end for end in row.outcomes.interval())
     reference = row.cell.recipe == REFERENCE
     return [
@@ -144,8 +145,10 @@ def left_out(rows: Sequence[Row]) -> list[str]:
     """Returns what was not judged, not measured, or disturbed, a line each."""
     disturbed = [_place(row) for row in rows if row.notes]
     unjudged = [row for row in rows if row.state == UNJUDGED]
+    unmeasured = [_place(row) for row in rows if row.state == LEFT_OUT]
     return [
         *([f"- No full runs, for lack of time: {', '.join(_named(row) for row in unjudged)}."] if unjudged else []),
+        *([f"- Not measured, for lack of time: {', '.join(unmeasured)}."] if unmeasured else []),
         *(f"- {_place(row)}: {row.reason}" for row in rows if row.state == FAILED),
         *([f"- Disturbed while it was measured (`notes` in study.csv): {', '.join(disturbed)}."] if disturbed else []),
     ]

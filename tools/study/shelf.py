@@ -4,7 +4,8 @@ study.json         the machine and the sources that all of it is of
 cells/ID.json      what was measured of a cell, or why it could not be; ID.npz: its answers and its confidence in
                    each, in index order
 verdicts/ID.json   the verdict of its full runs, which lie in results/
-looks/, turns/     what the search for the fastest that counts has seen of a cell; clock.json: how long it took
+clocks/study.json  how long each step took; clocks/best.json: likewise of the search for the fastest that counts
+looks/, turns/     what that search has seen of a cell
 """
 
 import io
@@ -23,7 +24,7 @@ from tools.study.plan import Cell
 
 SCHEMA = 1
 ABOUT, CELLS, VERDICTS, RESULTS = "study.json", "cells", "verdicts", "results"
-LOOKS, TURNS = "looks", "turns"
+LOOKS, TURNS, CLOCKS = "looks", "turns", "clocks"
 
 
 class Answers(NamedTuple):

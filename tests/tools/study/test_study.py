@@ -45,6 +45,7 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
     command.process.send_signal(signal.SIGKILL)
     assert not command.end(30).left_behind
     kept = {path: path.read_bytes() for path in (folder / "cells").iterdir()}
+    what_no_time_is_left_for_is_named(folder)
     ended = study(folder).end(300)
     assert ended.code == 0, ended.stderr
     assert kept and all(path.read_bytes() == content for path, content in kept.items())
@@ -70,6 +71,21 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
     # A study takes long: what else there is to do with one is done with this one.
     the_fastest_that_counts_is_sought(folder)
     it_is_merged_with_another_machines(folder)
+
+
+def what_no_time_is_left_for_is_named(folder: Path) -> None:
+    """The reference alone is measured, and took nearly all of the budget."""
+    clock = folder / "clocks" / "study.json"
+    took = json.loads(clock.read_text())
+    assert len(took["took_s"]) == 1 and 1 < sum(took["took_s"].values()) < 200
+    clock.write_text(json.dumps({**took, "took_s": dict.fromkeys(took["took_s"], 50.0)}))
+    ended = study(folder, "--budget=60s").end(60)
+    assert ended.code == 0 and "cell" not in ended.stderr, ended.stderr
+    report = (folder / "study.md").read_text()
+    assert report.count("| not measured, for lack of time |") == 3
+    assert "- Not measured, for lack of time: `prune:0.9` on fashion-resnet, onnxruntime, " in report
+    assert "- No full runs, for lack of time: `reference` (" in report
+    assert "- Time: 50 of 60 s: cells 50 s, full runs 0 s." in report
 
 
 def the_fastest_that_counts_is_sought(folder: Path) -> None:
@@ -139,7 +155,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     assert "leave out --quick and --workloads" in refused("--plan=x", "--quick")
     assert "Give --workload, one of: fashion-mobilenet" in refused("--best", f"--out={tmp_path / 'study'}")
     assert "--budget is '5'; give a time" in refused("--best", "--budget=5", "--workload=fashion-resnet")
-    assert "--budget is for --best" in refused("--budget=5m")
+    assert "--merge measures nothing: leave out --budget" in refused("--merge=a", "--budget=5m")
     assert "leave out --quick" in refused("--merge=x", "--merge=y", "--quick")
     assert "x/study.json cannot be read" in refused("--merge=x", "--merge=y")
     nothing = (f"--data-dir={tmp_path / 'none'}", "--quick", f"--out={tmp_path / 'study'}")
