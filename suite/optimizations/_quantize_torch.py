@@ -115,13 +115,18 @@ def _without_unused(graph: "torch.fx.GraphModule") -> "torch.fx.GraphModule":
 
 
 def _decompositions() -> dict[Any, Any]:
-    """Returns what operators are made of, as far as the passes that find integer operators want to see it."""
+    """Returns what operators are made of, as far as the passes that find integer operators want to see it.
+
+    They know ReLU6 by its two bounds, of which the exporter's table would make a clamp again, and so on without end.
+    """
     import torch
     from torch._inductor.decomposition import decompositions
 
-    # ReLU6 is one of them; the compiler's whole table takes seconds more.
-    relu6 = torch.ops.aten.hardtanh.default
-    return {**torch.export.default_decompositions(), relu6: decompositions[relu6]}
+    aten = torch.ops.aten
+    table = {**torch.export.default_decompositions()}
+    for bound in (aten.clamp_min.default, aten.clamp_max.default):
+        del table[bound]
+    return {**table, **{one: decompositions[one] for one in (aten.hardtanh.default, aten.clamp.default)}}
 
 
 def _quantizer(parameters: Mapping[str, str]) -> "Quantizer":

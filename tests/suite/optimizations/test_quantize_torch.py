@@ -48,6 +48,14 @@ def test_the_profile_says_which_arithmetic_ran(workload: Workload, recipe: str, 
     assert found == {f"{kind} on cpu": MACS[workload.name]}
 
 
+def test_relu6_is_part_of_the_integer_operator_before_it() -> None:
+    """By itself, in float32 between two integer operators, it takes longer than they do."""
+    program = export_program.load(loading.variant("torch", MOBILENET, PER_TENSOR).model.path)
+    ran = [str(node.target) for node in backend._lowered(program).graph.nodes if node.op == "call_function"]
+    assert sum("qconv" in one for one in ran) == 17
+    assert not [one for one in ran if "clamp" in one or "hardtanh" in one]
+
+
 @pytest.mark.parametrize("recipe", [INT8, "quantize:bfloat16"])
 def test_nearly_all_answers_are_those_of_the_reference(recipe: str) -> None:
     found, expected = outputs(recipe, RESNET), outputs("", RESNET)
