@@ -152,6 +152,8 @@ class SystemUnderTest:
 
     def batch_sizes(self, count: int) -> list[int]:
         """Returns of how many samples the batches of one query of `count` samples are, the smallest first."""
+        if count <= self._max_batch:
+            return [count]
         return sorted(batch_sizes(count, self._max_batch, self.side_by_side))
 
     @property

@@ -125,7 +125,7 @@ def _decompositions() -> dict[Any, Any]:
     aten = torch.ops.aten
     table = {**torch.export.default_decompositions()}
     for bound in (aten.clamp_min.default, aten.clamp_max.default):
-        del table[bound]
+        table.pop(bound, None)
     return {**table, **{one: decompositions[one] for one in (aten.hardtanh.default, aten.clamp.default)}}
 
 

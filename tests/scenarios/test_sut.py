@@ -269,6 +269,7 @@ FAULTS = {
         (65, 64, 4, [17, 16, 16, 16]),
         (128, 64, 2, [64, 64]),
         (3, 2, 8, [1, 1, 1]),
+        (64, 64, 2, [64]),
     ],
 )
 def test_a_large_query_becomes_full_batches_and_equal_last_ones_for_each_session(
@@ -278,6 +279,7 @@ def test_a_large_query_becomes_full_batches_and_equal_last_ones_for_each_session
     rig.issue([number % TOTAL for number in range(count)])
     rig.check()
     assert sorted(size for session in rig.sessions for size in session.sizes) == sorted(sizes)
+    assert rig.sut.batch_sizes(count) == sorted(set(sizes))
 
 
 @pytest.mark.parametrize("count", [1000, 1001, 17, 7])
@@ -363,6 +365,7 @@ def test_a_session_with_several_callers_has_as_many_batches_at_a_time(ahead: boo
         rig.issue([number])
     rig.check()
     assert sum(rig.sessions[0].sizes) == 29
+    assert rig.sut.batch_sizes(24) == [2] and set(rig.sessions[0].sizes[:12]) == {2}
 
 
 def test_single_queries_enter_a_session_with_several_callers_one_behind_the_other() -> None:

@@ -71,11 +71,16 @@ class LeastQueue(Callback):
                 put((ids[start : start + most], indices[start : start + most]))
 
         def work(session: Session) -> None:
+            held = None
             while True:
-                ids, indices = waiting.get()
+                ids, indices = held or waiting.get()
+                held = None
                 try:
                     while len(ids) < most:
                         more = waiting.get_nowait()
+                        if len(ids) + len(more[0]) > most:
+                            held = more
+                            break
                         ids += more[0]
                         indices += more[1]
                 except Empty:

@@ -44,11 +44,14 @@ OFFLINE = Terms("offline", 1, None, None, inline=False)
 
 @dataclass(frozen=True)
 class Seen:
-    """What one LoadGen test says: its logs, the suite's timeline (None for another system), its processor time."""
+    """What one LoadGen test says: its logs, and of the suite's own system the timeline and the processor's time.
+
+    That is of all threads, with what LoadGen does before the load and after it.
+    """
 
     result: logs.RunResult
-    timeline: Timeline | None
-    processor_ns: int
+    timeline: Timeline | None = None
+    processor_ns: int = 0
 
 
 def _subject(job: dict[str, Any]) -> Subject:
@@ -121,7 +124,7 @@ def _test(
 ) -> Seen:
     """Runs one LoadGen test, around the suite's system under test or another that the job names."""
     if "system" in job:
-        return Seen(_run(_other(subject, sessions, serving, job), subject, job, mode), None, 0)
+        return Seen(_run(_other(subject, sessions, serving, job), subject, job, mode))
     sut = _system(subject, sessions, serving, job, Stages() if job.get("stages") else None)
     begun = time.process_time_ns()
     result = _run(sut, subject, job, mode)

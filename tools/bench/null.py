@@ -47,10 +47,10 @@ def null_offline(bench: Bench, base: str) -> Iterator[Row]:
     name = f"null Offline over the {BASES[base]}"
     job: dict[str, Any] = {"subject": bench.subject(WORKLOADS[0], "null"), "serving": OFFLINE_SERVING.__dict__}
     job |= offline_load(bench, 1.2e6)
-    column, bar = None, None
+    column, bar, bound = None, None, ""
     if base == "bare":
         column, bar = bench.column(WORKLOADS[0], "offline", "rate", null=True), Bar(False, 0.7, "")
-    bound = f"{OFFLINE_BOUND}; {parts.shown(child('parts', **job))}"
+        bound = f"{OFFLINE_BOUND}; {parts.shown(child('parts', **job))}"
     yield _against(base, bench, name, job, "figure", "samples/s", bar, column, ratio=True, bound=bound)
 
 
@@ -115,8 +115,9 @@ def null_server(bench: Bench, kind: str, base: str) -> Iterator[Row]:
     pairs = loads_held(bench, name, sides, SERVER_START[coalesce], column)
     why = f"served in batches of up to {serving.batch}; {TRIALS}"
     reference = beside(column, pairs, "", ratio=True)
-    bar = Bar(False, 0.8, "") if base == "bare" else None
-    held = median(suite for _, suite in pairs)
-    profile = child("parts", scenario="server", seconds=bench.seconds, hint=PROFILED * held, **job)
-    bound = f"{SERVER_BOUND}; {parts.shown(profile)}"
+    bar, bound = None, ""
+    if base == "bare":
+        load = PROFILED * median(suite for _, suite in pairs)
+        profile = child("parts", scenario="server", seconds=bench.seconds, hint=load, **job)
+        bar, bound = Bar(False, 0.8, ""), f"{SERVER_BOUND}; {parts.shown(profile)}"
     yield row(name, BASES[base], "queries/s", pairs, bar, ratio=True, why=why, reference=reference, bound=bound)

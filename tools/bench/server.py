@@ -80,7 +80,8 @@ def server_efficiency(bench: Bench, workload: str) -> Iterator[Row]:
     pairs = _fewer(bench, PAIRS_A_SEARCH).in_turn(name, measure, column)
     asked = child("served", subject=subject, tune_seconds=0, scenario="server", limit_ms=LIMIT_MS)
     offline_rate, held = (median(side) for side in zip(*pairs, strict=True))
-    at_peak = {**job, "serving": asked["serving"], "scenario": "server", "hint": PROFILED * held}
+    # A search that confirmed nothing says 0.
+    at_peak = {**job, "serving": asked["serving"], "scenario": "server", "hint": PROFILED * (held or offline_rate)}
     spent, profile = child("loaded_test", **at_peak)["processor_us_a_sample"], child("parts", **at_peak)
     yield row(
         name,
@@ -97,9 +98,9 @@ def server_efficiency(bench: Bench, workload: str) -> Iterator[Row]:
 
 
 def _processor_bound(spent_us: float, offline: float) -> str:
-    """Returns the share of Offline that all cores together could answer, at what a query takes of them."""
+    """Returns the share of Offline that all cores together would serve, at what a query takes of them near the peak."""
     share = usable_cores() * 1e6 / spent_us / offline
-    return f"the {spent_us:.0f} µs of processor time that a query takes, with which no load above {share:.2f} is served"
+    return f"the {spent_us:.0f} µs of processor time that a query takes, at which all cores would serve {share:.2f}"
 
 
 def _search(peak: dict[str, Any], trace: dict[str, float], offline: float) -> dict[str, float]:

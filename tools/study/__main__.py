@@ -46,7 +46,7 @@ from tools.study.plan import ALL, default, read
 FLAGS = new_flags()
 WORKLOADS = flags.DEFINE_list("workloads", [ALL], "what is studied", flag_values=FLAGS)
 flags.DEFINE_alias("workload", "workloads", flag_values=FLAGS)
-QUICK = flags.DEFINE_bool("quick", False, "a dozen recipes, short blocks, few full runs", flag_values=FLAGS)
+QUICK = flags.DEFINE_bool("quick", False, "a dozen recipes, Offline alone, short blocks", flag_values=FLAGS)
 PLAN = flags.DEFINE_string("plan", "", "TOML file: workloads, backends, recipes, blocks, ...", flag_values=FLAGS)
 BEST = flags.DEFINE_bool("best", False, "seek the fastest that counts instead", flag_values=FLAGS)
 BUDGET = flags.DEFINE_string(
@@ -86,18 +86,21 @@ def _check_flags() -> None:
 def _study_all(where: Places) -> None:
     study = read(Path(PLAN.value)) if PLAN.value else default(WORKLOADS.value, quick=QUICK.value)
     folder = where.folder
+    budget_s = clock.seconds(BUDGET.value) if FLAGS["budget"].present else inf
     if RETRY.value:
         shelf.forget_failures(folder, study.cells)
-    budget_s = clock.seconds(BUDGET.value) if BUDGET.value else inf
     took = conduct.carry_out(study, where, budget_s)
     rows = findings.rows(study, folder, where.data_dir)
     _write(folder, rows, [_machine(folder), clock.sentence(took, budget_s)])
     print((folder / "study.md").read_text(encoding="utf-8").partition("\n## ")[0].rstrip())
-    print(f"\nreport: {folder / 'study.md'}, {folder / 'study.html'}, {folder / 'study.csv'}")
+    print(f"\n{clock.sentence(took, budget_s)}")
+    if left_out := sum(row.state == findings.LEFT_OUT for row in rows):
+        print(f"{left_out} of {len(rows)} cells were not measured, for lack of time: a larger --budget goes on.")
+    print(f"report: {folder / 'study.md'}, {folder / 'study.html'}, {folder / 'study.csv'}")
 
 
 def _seek(where: Places) -> None:
-    budget_s = clock.seconds(BUDGET.value or BEST_BUDGET)
+    budget_s = clock.seconds(BUDGET.value if FLAGS["budget"].present else BEST_BUDGET)
     study = read(Path(PLAN.value)) if PLAN.value else best.default(WORKLOADS.value, quick=QUICK.value)
     search, folder = best.search_of(study), where.folder
     if RETRY.value:

@@ -22,7 +22,7 @@ from suite.variant import Serving
 from tools.study import candidates, halving, shelf
 from tools.study.candidates import SEED, Candidate, turns_name
 from tools.study.clock import Clock
-from tools.study.conduct import STALL_TIMEOUT_S, Places, judge, plan_of
+from tools.study.conduct import RUN_S, STALL_TIMEOUT_S, Places, judge, plan_of
 from tools.study.halving import Pace
 from tools.study.plan import QUICK, RECIPES, REFERENCE, Cell, Study, cells_of
 
@@ -33,8 +33,6 @@ SCENARIO = "offline"
 # Parts of what getting the reference ready leaves of the budget; the rest is for looks. What the reference has not
 # answered nobody is asked, so that it has a good part of the time for looks.
 TURNS_SHARE, RUNS_SHARE, REFERENCE_SHARE = 0.25, 0.4, 0.25
-# What full runs of a variant take, its search included, as long as nothing is known (seen on 2 cores: 22 to 38 s).
-RUNS_S = 40.0
 
 READY = "ready"
 
@@ -215,4 +213,4 @@ def _shared(clock: Clock) -> float:
 
 
 def _longest(clock: Clock) -> float:
-    return clock.longest(shelf.VERDICTS) or RUNS_S
+    return clock.longest(shelf.VERDICTS) or RUN_S

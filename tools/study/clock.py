@@ -38,8 +38,7 @@ class Clock:
 
     def __init__(self, folder: Path, name: str, budget_s: float) -> None:
         self._folder, self._name, self.budget_s = folder, name, budget_s
-        kept = shelf.recorded(folder, shelf.CLOCKS, name)
-        self._took_s: dict[str, float] = dict(kept["took_s"]) if kept else {}
+        self._took_s = _kept(folder, name)
         self._since = time.monotonic()
 
     def left(self) -> float:
@@ -54,6 +53,12 @@ class Clock:
         took_s = {name: round(took, 2) for name, took in self._took_s.items()}
         shelf.keep(self._folder, shelf.CLOCKS, self._name, {"took_s": took_s})
 
+    def allows(self, seconds: float, share: float = 0.0) -> bool:
+        """Tells whether a step of so many seconds fits, and leaves a share of the budget for full runs."""
+        if math.isinf(self.budget_s):
+            return True
+        return self.left() >= seconds + max(0.0, share * self.budget_s - self.spent(shelf.VERDICTS))
+
     def said(self) -> str:
         """Returns what is left for people."""
         return f"{max(0.0, self.left()):.0f} s left"
@@ -65,3 +70,15 @@ class Clock:
     def longest(self, kind: str) -> float:
         """Returns the seconds of the longest step of a kind, 0 where there was none."""
         return max((took for name, took in self._took_s.items() if name.startswith(kind)), default=0.0)
+
+
+def _kept(folder: Path, name: str) -> dict[str, float]:
+    """Returns the seconds of each step so far; raises UsageError where the file holds something else."""
+    kept = shelf.recorded(folder, shelf.CLOCKS, name)
+    if kept is None:
+        return {}
+    took_s = kept.get("took_s")
+    seen = list(took_s.values()) if isinstance(took_s, dict) else [None]
+    if not all(isinstance(one, int | float) and 0 <= one < math.inf for one in seen):
+        raise UsageError(shelf.damaged(folder / shelf.CLOCKS / f"{name}.json", "took_s"))
+    return dict(kept["took_s"])

@@ -30,9 +30,11 @@ from tools.study.shelf import Answers
 # The default of a run's --stall-timeout.
 STALL_TIMEOUT_S = 60.0
 
-# Of a budget, what the cells leave for full runs; and how long the first of those may take.
+# Of a budget, what the cells leave for full runs.
 RUNS_SHARE = 0.3
-RUN_S = 40.0
+# How long full runs of a variant take, its search included, as long as nothing is known (seen on 2 cores: 22 to 38 s;
+# in Server, where they are a search for the highest load, 60 to 130 s).
+RUN_S, PEAK_S = 40.0, 150.0
 
 
 @dataclass(frozen=True)
@@ -54,23 +56,34 @@ def carry_out(study: Study, places: Places, budget_s: float = math.inf) -> dict[
         workload.open_dataset(Path(places.data_dir(workload.dataset_name)))
     shelf.claim(places.folder)
     clock = Clock(places.folder, "study", budget_s)
-    reserve_s = 0.0 if math.isinf(budget_s) else RUNS_SHARE * budget_s
+    # What full runs have left is for the cells again.
+    for share in (RUNS_SHARE, 0.0):
+        _measure_all(study, places, clock, share)
+        _judge_all(study, places, clock)
+    return {"cells": clock.spent(shelf.CELLS), "full runs": clock.spent(shelf.VERDICTS)}
+
+
+def _measure_all(study: Study, places: Places, clock: Clock, share: float) -> None:
+    """Measures the cells that are not yet, as far as they leave a share of the budget for full runs."""
     for number, cell in enumerate(study.cells, 1):
-        if shelf.measured(places.folder, cell) is None:
-            if clock.left() < reserve_s + clock.longest(shelf.CELLS):
-                break
-            say(f"study: cell {number} of {len(study.cells)}: {_said(cell, clock)}")
-            _measure(study, cell, places)
-            clock.done(shelf.CELLS, cell.id)
+        kind = f"{shelf.CELLS}/{cell.scenario}"
+        longest_s = clock.longest(kind) or clock.longest(shelf.CELLS)
+        if shelf.measured(places.folder, cell) is not None or not clock.allows(longest_s, share):
+            continue
+        say(f"study: cell {number} of {len(study.cells)}: {_said(cell, clock)}")
+        _measure(study, cell, places)
+        clock.done(kind, cell.id)
+
+
+def _judge_all(study: Study, places: Places, clock: Clock) -> None:
     chosen = list(to_judge(study, places.folder))
     for number, cell in enumerate(chosen, 1):
-        if shelf.verdict(places.folder, cell) is None:
-            if clock.left() < (clock.longest(shelf.VERDICTS) or RUN_S):
-                break
-            say(f"study: full runs {number} of {len(chosen)}: {_said(cell, clock)}")
-            judge(cell, places)
-            clock.done(shelf.VERDICTS, cell.id)
-    return {"cells": clock.spent(shelf.CELLS), "full runs": clock.spent(shelf.VERDICTS)}
+        kind, first_s = f"{shelf.VERDICTS}/{cell.scenario}", PEAK_S if cell.scenario == "server" else RUN_S
+        if shelf.verdict(places.folder, cell) is not None or not clock.allows(clock.longest(kind) or first_s):
+            continue
+        say(f"study: full runs {number} of {len(chosen)}: {_said(cell, clock)}")
+        judge(cell, places)
+        clock.done(kind, cell.id)
 
 
 def _said(cell: Cell, clock: Clock) -> str:

@@ -127,11 +127,10 @@ def rows(study: Study, folder: Path, data_dir: Callable[[str], str]) -> list[Row
 
 def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
     record, base = shelf.measured(folder, cell), shelf.measured(folder, cell.reference)
-    if record is None:
+    if record is None or base is None:
         return Row(cell, LEFT_OUT)
     if record["state"] != "measured":
         return Row(cell, FAILED, reason=record["reason"])
-    assert base is not None
     workload = plugins.workload(cell.workload)
     reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, cell, record).labels
     ours, turns = reference.labels, blocks(record)
@@ -243,13 +242,12 @@ def pareto(found: Sequence[Row]) -> list[Row]:
 
 def treacherous(found: Sequence[Row]) -> list[tuple[str, list[Row], list[Row]]]:
     """Returns the recipes that meet the target on one workload and miss it on another: recipe, those rows, these."""
-    known = dict.fromkeys((row.cell.backend, row.cell.recipe) for row in found if row.state != FAILED)
+    measured = [row for row in found if row.outcomes is not None]
     pairs = []
-    for key in known:
+    for key in dict.fromkeys((row.cell.backend, row.cell.recipe) for row in measured):
         # In which scenario answers were taken hardly matters: one for each workload.
-        once = {row.cell.workload: row for row in found if (row.cell.backend, row.cell.recipe) == key}
-        own = [row for row in once.values() if row.state != FAILED]
-        safe, ruinous = ([row for row in own if (row.accuracy < row.target) is missed] for missed in (False, True))
+        once = {row.cell.workload: row for row in measured if (row.cell.backend, row.cell.recipe) == key}.values()
+        safe, ruinous = ([row for row in once if (row.accuracy < row.target) is missed] for missed in (False, True))
         if safe and ruinous:
             pairs.append((key[1], safe, ruinous))
     return pairs

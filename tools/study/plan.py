@@ -136,7 +136,7 @@ class Study:
     cells: tuple[Cell, ...]
     seconds: float = 1.0
     least_blocks: int = 5
-    most_blocks: int = 8
+    most_blocks: int = 6
     width: float = 0.03
     verdicts: int = 5
     peaks: int = 3
@@ -169,7 +169,7 @@ def default(workloads: Sequence[str], *, quick: bool) -> Study:
     """Returns the study of these workloads that needs no plan; raises UsageError for an unknown one."""
     if quick:
         cells = cells_of(workloads, ("onnxruntime",), ("offline",), QUICK)
-        return Study(cells, seconds=0.35)
+        return Study(cells, seconds=0.35, most_blocks=8)
     return Study(
         (
             *cells_of(workloads, ("onnxruntime",), ("offline",), RECIPES),

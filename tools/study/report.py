@@ -31,7 +31,11 @@ MOST_INVERSIONS = 5
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
-    """Returns the rows of each workload and backend, with what they have in common."""
+    """Returns the rows of each workload, backend and scenario of which something was tried, with their title."""
+    return [(title, own) for title, own in _grouped(rows) if any(row.state != LEFT_OUT for row in own)]
+
+
+def _grouped(rows: Sequence[Row]) -> list[Group]:
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(f"{row.cell.workload} on {row.cell.backend}, {row.cell.scenario}", []).append(row)
@@ -82,6 +86,9 @@ def answers(rows: Sequence[Row]) -> Iterable[str]:
         else:
             sure = "certified" if best.certificate and best.certificate.outcome == CERTIFIED else "not certified"
             yield f"**{title}**: use `{best.cell.title}`: {_times(best)} the reference, {_points(best)}, {sure}.{lies}"
+    for title, own in _grouped(rows):
+        if all(row.state == LEFT_OUT for row in own):
+            yield f"**{title}**: {LEFT_OUT}."
     for recipe, safe, ruinous in treacherous(rows):
         good, bad = (", ".join(f"{row.cell.workload} ({_points(row)})" for row in side) for side in (safe, ruinous))
         yield f"`{recipe}` meets the target on {good} and misses it on {bad}."
@@ -147,7 +154,7 @@ def left_out(rows: Sequence[Row]) -> list[str]:
     unjudged = [row for row in rows if row.state == UNJUDGED]
     unmeasured = [_place(row) for row in rows if row.state == LEFT_OUT]
     return [
-        *([f"- No full runs, for lack of time: {', '.join(_named(row) for row in unjudged)}."] if unjudged else []),
+        *([f"- No full runs: {', '.join(_named(row) for row in unjudged)}."] if unjudged else []),
         *([f"- Not measured, for lack of time: {', '.join(unmeasured)}."] if unmeasured else []),
         *(f"- {_place(row)}: {row.reason}" for row in rows if row.state == FAILED),
         *([f"- Disturbed while it was measured (`notes` in study.csv): {', '.join(disturbed)}."] if disturbed else []),
@@ -155,7 +162,7 @@ def left_out(rows: Sequence[Row]) -> list[str]:
 
 
 def _place(row: Row) -> str:
-    return f"`{row.cell.title}` on {row.cell.workload}, {row.cell.backend}"
+    return f"`{row.cell.title}` on {row.cell.workload}, {row.cell.backend}, {row.cell.scenario}"
 
 
 def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:

@@ -112,7 +112,7 @@ def recorded(folder: Path, kind: str, name: str) -> dict[str, Any] | None:
 
 
 def keep(folder: Path, kind: str, name: str, found: dict[str, Any]) -> None:
-    """Keeps a record of a kind; "" is the folder itself."""
+    """Keeps a record of a kind."""
     _kept(lambda: write_json(folder / kind / f"{name}.json", {"schema": SCHEMA, **found}), folder)
 
 
@@ -134,8 +134,13 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path} is no file of a study ({error}). Delete it, and it is made again.") from None
+        raise UsageError(damaged(path, error)) from None
     return dict(found)
+
+
+def damaged(path: Path, what: object) -> str:
+    """Returns the sentence for a file that is none of a study's."""
+    return f"{path} is no file of a study ({what}). Delete it, and it is made again."
 
 
 def _again(folder: Path, cell: Cell) -> str:

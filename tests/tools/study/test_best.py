@@ -42,12 +42,22 @@ def test_what_is_no_budget_is_refused_in_a_sentence(text: str) -> None:
 
 
 def test_time_is_spent_once(tmp_path: Path) -> None:
-    first = Clock(tmp_path, 100.0)
+    first = Clock(tmp_path, "best", 100.0)
     first._since -= 30
     first.done(shelf.LOOKS, "a")
     assert 69 < first.left() <= 70 and 30 <= first.spent(shelf.LOOKS) < 31
-    again = Clock(tmp_path, 40.0)
+    again = Clock(tmp_path, "best", 40.0)
     assert 9 < again.left() <= 10 and again.spent(shelf.TURNS) == 0 and again.longest(shelf.LOOKS) >= 30
+    assert Clock(tmp_path, "study", 40.0).spent() == 0
+
+
+@pytest.mark.parametrize("took", ["{}", '{"a": "1"}', '{"a": NaN}', '{"a": -1}', "[]"])
+def test_a_damaged_clock_is_named(tmp_path: Path, took: str) -> None:
+    path = tmp_path / "clocks" / "best.json"
+    path.parent.mkdir()
+    path.write_text(f'{{"schema": 1, "took_s": {took}}}' if took != "{}" else '{"schema": 1}')
+    with pytest.raises(UsageError, match=r"clocks/best\.json is no file of a study .*Delete it, and it is made again"):
+        Clock(tmp_path, "best", 100.0)
 
 
 def test_one_workload_on_one_backend_is_searched() -> None:

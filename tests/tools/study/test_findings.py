@@ -1,82 +1,19 @@
 """What is made of a study's files: states, rankings, inversions, and pages that escape what they show."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from common.errors import UsageError
-from common.files import write_json
-from suite import plugins
-from suite.places import cache_dir
+from tests.tools.study.made import MOBILENET, RESNET, Made, of
 from tools.study import conduct, findings, page, picture, report, shelf, table
 from tools.study.chain import chains
-from tools.study.findings import COUNTS, EMULATED, FAILED, MISSES, REFUSED, UNJUDGED, Row
+from tools.study.findings import COUNTS, EMULATED, FAILED, LEFT_OUT, MISSES, REFUSED, UNJUDGED, Row
 from tools.study.plan import Cell, Study
 
 pytestmark = pytest.mark.side_by_side
 
-RESNET, MOBILENET = (Cell(f"fashion-{one}", "onnxruntime", "offline", "") for one in ("resnet", "mobilenet"))
 INT8 = {"uint8 x int8 on CPU": 9}
-
-
-def of(reference: Cell, recipe: str) -> Cell:
-    return Cell(reference.workload, reference.backend, reference.scenario, recipe)
-
-
-class Made:
-    """A study on disk whose cells never ran."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.cells: list[Cell] = []
-        write_json(folder / shelf.ABOUT, {"schema": shelf.SCHEMA, "fingerprint": {"cores": 2}})
-
-    def data_dir(self, dataset: str) -> str:
-        import os
-
-        return str(cache_dir("", os.environ) / "data" / dataset)
-
-    def truth(self, cell: Cell) -> np.ndarray[Any, Any]:
-        workload = plugins.workload(cell.workload)
-        return workload.open_dataset(Path(self.data_dir(workload.dataset_name))).truth()
-
-    def add(self, cell: Cell, ratio: float, wrong: int, arithmetic: dict[str, int] | None = None) -> None:
-        """Adds a cell: its speed over the reference's, and how many of the 10,000 answers are wrong, from the first."""
-        answers = self.truth(cell).astype(np.int64).copy()
-        answers[:wrong] = (answers[:wrong] + 1) % 10
-        block = {"reference": [100.0, 100.0], "variant": [100 * ratio, 101 * ratio], "reference_outside": True}
-        record = {
-            "cell": asdict(cell),
-            "state": "measured",
-            "reason": None,
-            "accuracy_percent": 100 - wrong / 100,
-            "arithmetic": arithmetic,
-            "first_blocks": 2,
-            "machine_during": {"other_work_cores": 1.5 if cell.recipe == "prune:0.1" else 0.0},
-            "changes_with_batch": 20 if cell.recipe == "quantize:int8" else 0,
-            "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}] if ratio else [],
-        }
-        # The first samples are the least sure.
-        confidence = np.linspace(0.3, 1, len(answers), dtype=np.float32)
-        shelf.keep_measured(self.folder, cell, record, shelf.Answers(answers, confidence))
-        self.cells.append(cell)
-
-    def fail(self, cell: Cell, reason: str) -> None:
-        shelf.keep_measured(self.folder, cell, {"cell": asdict(cell), "state": "failed", "reason": reason})
-        self.cells.append(cell)
-
-    def judge(self, cell: Cell, counts: bool) -> None:
-        check = {"name": "complete", "passed": counts, "detail": "as it was"}
-        metric = {"value": 7000.0, "unit": "samples/s"}
-        verdict = {"counts": counts, "checks": [check], "metric": metric}
-        record = {"cell": asdict(cell), "state": "judged", "reason": None, "result": "results/x", "verdict": verdict}
-        shelf.keep_verdict(self.folder, cell, record)
-
-    def rows(self) -> list[Row]:
-        return findings.rows(Study(tuple(self.cells)), self.folder, self.data_dir)
 
 
 @pytest.fixture
@@ -162,6 +99,32 @@ def test_a_recipe_that_is_safe_here_and_ruinous_there_is_the_headline(made: Made
     assert [row.cell.workload for row in ruinous] == ["fashion-mobilenet"]
 
 
+def test_what_was_left_out_for_lack_of_time_is_no_finding(made: Made) -> None:
+    """What no time was left for meets no target, hides nothing that was measured, and is named."""
+    server = Cell(MOBILENET.workload, "onnxruntime", "server", "")
+    made.cells += [of(RESNET, "cluster:4"), server, of(server, "quantize:int8")]
+    made.add(of(MOBILENET, "cluster:4"), 1.0, 9000)
+    rows = made.rows()
+    assert [row.cell for row in rows if row.state == LEFT_OUT] == made.cells[-4:-1]
+    assert [recipe for recipe, _, _ in findings.treacherous(rows)] == ["quantize:int8"]
+    text = report.markdown(rows, [])
+    assert "- **fashion-mobilenet on onnxruntime, server**: not measured, for lack of time." in text
+    assert "## fashion-mobilenet on onnxruntime, server" not in text
+    left = "`cluster:4` on fashion-resnet, onnxruntime, offline, `reference` on fashion-mobilenet, onnxruntime, server"
+    assert (
+        f"- Not measured, for lack of time: {left}, `quantize:int8` on fashion-mobilenet, onnxruntime, server." in text
+    )
+    assert len(table.table(rows).splitlines()) == 1 + len(made.cells)
+    pictures = {title: picture.draw(own, title)["svg"].decode() for title, own in report.groups(rows)}
+    assert len(pictures) == 2 and "not measured, for lack of time" in page.page(rows, [], pictures)
+
+
+def test_without_its_reference_a_row_is_not_measured(made: Made) -> None:
+    (made.folder / shelf.CELLS / f"{RESNET.id}.json").unlink()
+    found = states(made.rows())
+    assert found["fashion-resnet", "prune:0.1"] == LEFT_OUT and found["fashion-mobilenet", "prune:0.1"] == UNJUDGED
+
+
 def test_nothing_on_the_front_is_beaten_in_both(made: Made) -> None:
     own = [row for row in made.rows() if row.cell.workload == "fashion-mobilenet"]
     assert [row.cell.title for row in findings.pareto(own)] == ["quantize:int8", "quantize:float16"]
@@ -220,7 +183,7 @@ def test_the_report_begins_with_what_to_use_and_what_lies(made: Made) -> None:
         "`quantize:int8` meets the target on fashion-resnet (-0.10 points) and misses it on fashion-mobilenet" in head
     )
     assert "(results/x/verdict.json)" in text and "Machine: one." in text
-    assert "No full runs, for lack of time: `prune:0.1`" in text
+    assert "No full runs: `prune:0.1`" in text
     tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
     assert len(tables) == 6 and all(len({line.count("|") for line in lines}) == 1 for lines in tables)
 

@@ -77,7 +77,7 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
         ("verdicts = 1.5", "must be a whole number, not 1.5"),
         ("seconds = 1000", "must be from 0.1 to 60"),
         ("seconds = nan", "must be from 0.1 to 60"),
-        ("least_blocks = 9", "9 blocks at least and 8 at most"),
+        ("least_blocks = 9", "9 blocks at least and 6 at most"),
         ("seconds =", "is no TOML"),
     ],
 )

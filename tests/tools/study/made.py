@@ -1,0 +1,72 @@
+"""A study on disk whose cells never ran."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.files import write_json
+from suite import plugins
+from suite.places import cache_dir
+from tools.study import findings, shelf
+from tools.study.findings import Row
+from tools.study.plan import Cell, Study
+
+RESNET, MOBILENET = (Cell(f"fashion-{one}", "onnxruntime", "offline", "") for one in ("resnet", "mobilenet"))
+
+
+def of(reference: Cell, recipe: str) -> Cell:
+    return Cell(reference.workload, reference.backend, reference.scenario, recipe)
+
+
+class Made:
+    """A study on disk whose cells never ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells: list[Cell] = []
+        write_json(folder / shelf.ABOUT, {"schema": shelf.SCHEMA, "fingerprint": {"cores": 2}})
+
+    def data_dir(self, dataset: str) -> str:
+        return str(cache_dir("", os.environ) / "data" / dataset)
+
+    def truth(self, cell: Cell) -> np.ndarray[Any, Any]:
+        workload = plugins.workload(cell.workload)
+        return workload.open_dataset(Path(self.data_dir(workload.dataset_name))).truth()
+
+    def add(self, cell: Cell, ratio: float, wrong: int, arithmetic: dict[str, int] | None = None) -> None:
+        """Adds a cell: its speed over the reference's, and how many of the 10,000 answers are wrong, from the first."""
+        answers = self.truth(cell).astype(np.int64).copy()
+        answers[:wrong] = (answers[:wrong] + 1) % 10
+        block = {"reference": [100.0, 100.0], "variant": [100 * ratio, 101 * ratio], "reference_outside": True}
+        record = {
+            "cell": asdict(cell),
+            "state": "measured",
+            "reason": None,
+            "accuracy_percent": 100 - wrong / 100,
+            "arithmetic": arithmetic,
+            "first_blocks": 2,
+            "machine_during": {"other_work_cores": 1.5 if cell.recipe == "prune:0.1" else 0.0},
+            "changes_with_batch": 20 if cell.recipe == "quantize:int8" else 0,
+            "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}] if ratio else [],
+        }
+        # The first samples are the least sure.
+        confidence = np.linspace(0.3, 1, len(answers), dtype=np.float32)
+        shelf.keep_measured(self.folder, cell, record, shelf.Answers(answers, confidence))
+        self.cells.append(cell)
+
+    def fail(self, cell: Cell, reason: str) -> None:
+        shelf.keep_measured(self.folder, cell, {"cell": asdict(cell), "state": "failed", "reason": reason})
+        self.cells.append(cell)
+
+    def judge(self, cell: Cell, counts: bool) -> None:
+        check = {"name": "complete", "passed": counts, "detail": "as it was"}
+        metric = {"value": 7000.0, "unit": "samples/s"}
+        verdict = {"counts": counts, "checks": [check], "metric": metric}
+        record = {"cell": asdict(cell), "state": "judged", "reason": None, "result": "results/x", "verdict": verdict}
+        shelf.keep_verdict(self.folder, cell, record)
+
+    def rows(self) -> list[Row]:
+        return findings.rows(Study(tuple(self.cells)), self.folder, self.data_dir)

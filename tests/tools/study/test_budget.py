@@ -1,0 +1,70 @@
+"""A study's budget of time: what it begins, what it leaves out, and that a larger one goes on."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tools.study.made import RESNET, Made, of
+from tools.study import conduct, shelf
+from tools.study.conduct import Places
+from tools.study.plan import Cell, Study
+
+pytestmark = pytest.mark.side_by_side
+
+CELL_S, RUN_S, PEAK_S = 10.0, 20.0, 90.0
+SERVER = Cell(RESNET.workload, "onnxruntime", "server", "")
+OFFLINE_CELLS = (RESNET, *(of(RESNET, f"prune:0.{number}") for number in range(1, 8)))
+STUDY = Study((*OFFLINE_CELLS, SERVER), verdicts=2)
+
+
+class Studied(Made):
+    """A study whose cells and full runs take the time of a clock that nothing else moves."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder)
+        self.now, self.steps = 0.0, list[tuple[str, Cell]]()
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+        monkeypatch.setattr(shelf, "claim", lambda folder: {})
+        monkeypatch.setattr(conduct, "_measure", self._measure)
+        monkeypatch.setattr(conduct, "judge", self._judge)
+
+    def _measure(self, study: Study, cell: Cell, places: Places) -> None:
+        self.add(cell, 1.0, 650)
+        self.steps.append(("cell", cell))
+        self.now += CELL_S
+
+    def _judge(self, cell: Cell, places: Places) -> None:
+        super().judge(cell, True)
+        self.steps.append(("runs", cell))
+        self.now += PEAK_S if cell.scenario == "server" else RUN_S
+
+    def go_on(self, budget_s: float) -> float:
+        """Starts the study again; returns how many seconds all of it took so far."""
+        return sum(conduct.carry_out(STUDY, Places(self.folder, self.folder, self.data_dir), budget_s).values())
+
+
+def test_a_budget_is_kept_and_a_larger_one_goes_on_with_what_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Studied(tmp_path, monkeypatch)
+    # Cells leave 30 of the 100 s for full runs; these are thought to take 40, so the cells may have that too.
+    assert study.go_on(100) == 90
+    assert study.steps == [("cell", cell) for cell in STUDY.cells]
+    # Full runs of two take as long as seen; no search for a peak is begun that would not end.
+    assert study.go_on(170) == 150
+    assert [cell.scenario for kind, cell in study.steps if kind == "runs"] == ["offline"] * 3
+    assert study.go_on(305) == 240
+    assert study.steps[-1] == ("runs", SERVER) and len(study.steps) == len(set(study.steps)) == 13
+    assert study.go_on(float("inf")) == 240
+
+
+def test_of_a_larger_budget_cells_get_what_the_full_runs_before_do_not_need_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Studied(tmp_path, monkeypatch)
+    for cell in OFFLINE_CELLS[:4]:
+        study._measure(STUDY, cell, None)  # type: ignore[arg-type]
+    took = {f"cells/offline/{cell.id}": CELL_S for cell in OFFLINE_CELLS[:4]} | {"verdicts/offline/x": 60.0}
+    shelf.keep(tmp_path, shelf.CLOCKS, "study", {"took_s": took})
+    study.go_on(125)
+    assert [cell for kind, cell in study.steps[4:] if kind == "cell"] == list(OFFLINE_CELLS[4:6])
