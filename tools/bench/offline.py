@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
+from tools.bench import parts
 from tools.bench.bench import WORKLOADS, Bench, beside, child, offline_load, shown
 from tools.bench.rows import Bar, Row, row
 
@@ -61,9 +62,9 @@ def offline_parts(bench: Bench, workload: str, backend: str) -> Iterator[Row]:
     pairs = bench.in_turn(name, measure)
     ratio = median(raw / suite for raw, suite in pairs)
     why = f"{ratio:.3f} of the raw loop's speed, {shown(found['serving'])}"
-    bar = Bar(True, 1.0, "µs")
+    bar, bound = Bar(True, 1.0, "µs"), f"{BOUND}; {parts.shown(child('parts', **job))}"
     yield row(name, "raw loop", "µs a sample", pairs, bar, ratio=False, why=why, bound=BOUND)
-    yield row(f"{name}, outside the sessions", "raw loop", "µs a sample", outside, bar, ratio=False, bound=BOUND)
+    yield row(f"{name}, outside the sessions", "raw loop", "µs a sample", outside, bar, ratio=False, bound=bound)
 
 
 def accuracy_path(bench: Bench) -> Iterator[Row]:
