@@ -75,8 +75,8 @@ QUICK = (
     "cluster:4",
 )
 
-# What tells most in Server too, where a batch has to be small enough for the limit.
-SERVER = (
+# What tells most, in Server too, where a batch has to be small enough for the limit.
+TELLING = (
     "fuse:level=off",
     "quantize:int8",
     "quantize:int8,range=reduced",
@@ -93,7 +93,12 @@ TORCH = (
     "quantize:int8",
     "quantize:int8,granularity=tensor",
     "quantize:int8,range=reduced",
+    "quantize:int8,symmetry=symmetric",
+    "quantize:int8,calibration=histogram,range=reduced",
     "quantize:bfloat16",
+    "batch:1",
+    "batch:256",
+    "parallel:threads=2",
 )
 ALL = "all"
 
@@ -166,17 +171,21 @@ RANGES = {
 
 
 def default(workloads: Sequence[str], *, quick: bool) -> Study:
-    """Returns the study of these workloads that needs no plan; raises UsageError for an unknown one."""
+    """Returns the study of these workloads that needs no plan; raises UsageError for an unknown one.
+
+    What tells most comes first, of every kind: a budget that ends early takes from the sweeps.
+    """
     if quick:
         cells = cells_of(workloads, ("onnxruntime",), ("offline",), QUICK)
         return Study(cells, seconds=0.35, most_blocks=8)
-    return Study(
-        (
-            *cells_of(workloads, ("onnxruntime",), ("offline",), RECIPES),
-            *cells_of(workloads, ("onnxruntime",), ("server",), SERVER),
-            *cells_of(workloads, ("torch",), ("offline",), TORCH),
-        )
+    kinds = (
+        ("onnxruntime", "offline", TELLING),
+        ("onnxruntime", "server", TELLING),
+        ("torch", "offline", TORCH),
+        ("onnxruntime", "offline", RECIPES),
     )
+    parts = [cells_of(workloads, (backend,), (scenario,), given) for backend, scenario, given in kinds]
+    return Study(tuple(dict.fromkeys(cell for part in parts for cell in part)))
 
 
 def read(path: Path) -> Study:
