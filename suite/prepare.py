@@ -187,8 +187,8 @@ def _search(
     key = digest_of([variant.id, asdict(terms), machine, awake.possible(), *versions])
     kept = Path(plan.cache_dir) / "search" / f"{key}.json"
     known = {} if plan.search_again else _read(kept)
-    if plan.tune_seconds is not None and "tuned" not in known:
-        # What was tuned once serves those who do not ask for it as well: two runs are only judged if served alike.
+    if plan.tune_seconds is not None and plan.tune_seconds > known.get("tuned", {}).get("asked_s", 0):
+        # What was tuned once serves those who ask for no more as well: two runs are only judged if served alike.
         known = {}
     begun = known or {"artifact_check": _compared(plan, origin), "measured_at": store.now()}
     job = {

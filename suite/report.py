@@ -101,8 +101,11 @@ def _figure(value: float, unit: str) -> str:
 
 
 def _drained(counted: Counted) -> str:
-    if counted.timeline is None or counted.value == counted.loadgen:
+    """Returns the other of the two figures of a throughput: LoadGen's own, or the one until the last completion."""
+    if counted.timeline is None:
         return ""
+    if counted.value == counted.loadgen:
+        return f"; until the last completion {counted.timeline:,.1f}"
     return f"; LoadGen says {_figure(counted.loadgen, counted.unit)}, until the last completion it is less"
 
 

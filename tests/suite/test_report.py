@@ -28,7 +28,9 @@ def test_where_the_lower_figure_counts_loadgens_own_is_told() -> None:
     assert _drained(Counted(90.0, "queries/s", "completed queries", 100.0, 90.0)) == (
         "; LoadGen says 100.0 queries/s, until the last completion it is less"
     )
-    assert _drained(Counted(100.0, "queries/s", "completed queries", 100.0, 99.0)) == ""
+    both_alike = Counted(100.0, "queries/s", "completed queries", 100.0, 99.0)
+    assert _drained(both_alike) == "; until the last completion 99.0"
+    assert _drained(Counted(273_300.0, "ns", "latency", 273_300.0, None)) == ""
 
 
 def test_a_submission_is_told_whole() -> None:

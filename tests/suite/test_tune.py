@@ -133,6 +133,10 @@ def test_what_was_tuned_serves_the_runs_that_follow(tmp_path: Path) -> None:
     assert after.code in (0, 1), after.stderr
     assert "tuning" not in after.stderr and "finding how" not in after.stderr
     assert [one["serving"] for _, one in records(tmp_path / "results")] == [record["serving"]] * 2
+    # Less than what was asked for once is there already, more is not.
+    for asked_s, again in ((2, False), (4, True)):
+        ended = start(*words, cache, data, "--mode=accuracy", f"--tune-seconds={asked_s}").end(120)
+        assert ("tuning how to serve it" in ended.stderr) == again
 
 
 def _data() -> Path:

@@ -1,7 +1,8 @@
 """The least that LoadGen can be answered with: what LoadGen and its binding cost by themselves."""
 
+import contextlib
 import threading
-from queue import Empty, SimpleQueue
+from collections import deque
 
 import numpy as np
 
@@ -60,31 +61,49 @@ class LeastQueue(Callback):
     """The least that a queue and a thread for each session can do in Python, without a check, a count or a record.
 
     A query of more than a batch is cut into batches; a thread takes what waits, up to a batch, answers and completes.
+    Only a thread that has nothing to do is woken.
     """
 
     def __init__(self, subject: Subject, sessions: list[Session], most: int) -> None:
-        waiting: SimpleQueue[tuple[list[int], list[int]]] = SimpleQueue()
-        put, batch, complete = waiting.put, subject.dataset.batch, loadgen.complete
+        waiting = deque[tuple[list[int], list[int]]]()
+        idle = list[threading.Lock]()
+        put, batch, complete = waiting.append, subject.dataset.batch, loadgen.complete
 
         def issue(ids: list[int], indices: list[int]) -> None:
             for start in range(0, len(ids), most):
                 put((ids[start : start + most], indices[start : start + most]))
+                with contextlib.suppress(IndexError):
+                    idle.pop().release()
+
+        def rest(bell: threading.Lock) -> None:
+            idle.append(bell)
+            if waiting:
+                # It came before anybody could be woken for it, or else the bell has been rung already.
+                with contextlib.suppress(ValueError):
+                    idle.remove(bell)
+                    return
+            bell.acquire()
+
+        def fill(ids: list[int], indices: list[int]) -> None:
+            with contextlib.suppress(IndexError):
+                while len(ids) < most:
+                    more = waiting.popleft()
+                    if len(ids) + len(more[0]) > most:
+                        waiting.appendleft(more)
+                        return
+                    ids += more[0]
+                    indices += more[1]
 
         def work(session: Session) -> None:
-            held = None
+            bell = threading.Lock()
+            bell.acquire()
             while True:
-                ids, indices = held or waiting.get()
-                held = None
                 try:
-                    while len(ids) < most:
-                        more = waiting.get_nowait()
-                        if len(ids) + len(more[0]) > most:
-                            held = more
-                            break
-                        ids += more[0]
-                        indices += more[1]
-                except Empty:
-                    pass
+                    ids, indices = waiting.popleft()
+                except IndexError:
+                    rest(bell)
+                    continue
+                fill(ids, indices)
                 complete(ids, session.predict(batch(indices)).argmax(axis=1))
 
         self.issue = issue
