@@ -72,8 +72,12 @@ class LeastQueue(Callback):
         def issue(ids: list[int], indices: list[int]) -> None:
             for start in range(0, len(ids), most):
                 put((ids[start : start + most], indices[start : start + most]))
-                with contextlib.suppress(IndexError):
-                    idle.pop().release()
+                if idle:
+                    ring()
+
+        def ring() -> None:
+            with contextlib.suppress(IndexError):
+                idle.pop().release()
 
         def rest(bell: threading.Lock) -> None:
             idle.append(bell)
