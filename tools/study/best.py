@@ -85,27 +85,27 @@ def carry_out(search: Search, places: Places, budget_s: float) -> tuple[list[Can
     """
     workload = plugins.workload(search.reference.workload)
     truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
-    shelf.claim(places.folder)
-    clock = Clock(places.folder, "best", budget_s)
+    with shelf.claimed(places.folder):
+        clock = Clock(places.folder, "best", budget_s)
 
-    def known() -> list[Candidate]:
-        return candidates.read(search.cells, places.folder, workload, truth)
+        def known() -> list[Candidate]:
+            return candidates.read(search.cells, places.folder, workload, truth)
 
-    def judge_all(which: Which) -> None:
-        while clock.left() >= _longest(clock) and (cell := which(*candidates.figures(known()))):
-            say(f"best: full runs of {cell.title}, {clock.said()}")
-            judge(cell, places)
-            clock.done(shelf.VERDICTS, cell.id)
+        def judge_all(which: Which) -> None:
+            while clock.left() >= _longest(clock) and (cell := which(*candidates.figures(known()))):
+                say(f"best: full runs of {cell.title}, {clock.said()}")
+                judge(cell, places)
+                clock.done(shelf.VERDICTS, cell.id)
 
-    _look_at_all(search, places, clock)
-    while _round(search, places, clock, known(), _kept_for_runs(clock)):
-        pass
-    judge_all(halving.leader)
-    while _round(search, places, clock, known(), _longest(clock)):
+        _look_at_all(search, places, clock)
+        while _round(search, places, clock, known(), _kept_for_runs(clock)):
+            pass
         judge_all(halving.leader)
-    judge_all(halving.next_to_judge)
-    parts = {"looks": shelf.LOOKS, "turns": shelf.TURNS, "full runs": shelf.VERDICTS}
-    return known(), {name: clock.spent(kind) for name, kind in parts.items()}
+        while _round(search, places, clock, known(), _longest(clock)):
+            judge_all(halving.leader)
+        judge_all(halving.next_to_judge)
+        parts = {"looks": shelf.LOOKS, "turns": shelf.TURNS, "full runs": shelf.VERDICTS}
+        return known(), {name: clock.spent(kind) for name, kind in parts.items()}
 
 
 def _look_at_all(search: Search, places: Places, clock: Clock) -> None:

@@ -54,12 +54,12 @@ def carry_out(study: Study, places: Places, budget_s: float = math.inf) -> dict[
     for workload in {cell.workload: plugins.workload(cell.workload) for cell in study.cells}.values():
         # What all cells lack is no row of each.
         workload.open_dataset(Path(places.data_dir(workload.dataset_name)))
-    shelf.claim(places.folder)
-    clock = Clock(places.folder, "study", budget_s)
-    # What full runs have left is for the cells again.
-    for share in (RUNS_SHARE, 0.0):
-        _measure_all(study, places, clock, share)
-        _judge_all(study, places, clock)
+    with shelf.claimed(places.folder):
+        clock = Clock(places.folder, "study", budget_s)
+        # What full runs have left is for the cells again.
+        for share in (RUNS_SHARE, 0.0):
+            _measure_all(study, places, clock, share)
+            _judge_all(study, places, clock)
     return {"cells": clock.spent(shelf.CELLS), "full runs": clock.spent(shelf.VERDICTS)}
 
 

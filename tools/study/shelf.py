@@ -1,6 +1,6 @@
 """A study on disk: one file a finished cell, written whole or not at all, so that it goes on wherever it was ended.
 
-study.json         the machine and the sources that all of it is of
+study.json         the machine and the sources that all of it is of; lock: who is at it
 cells/ID.json      what was measured of a cell, or why it could not be; ID.npz: its answers and its confidence in
                    each, in index order
 verdicts/ID.json   the verdict of its full runs, which lie in results/
@@ -8,9 +8,11 @@ clocks/study.json  how long each step took; clocks/best.json: likewise of the se
 looks/, turns/     what that search has seen of a cell
 """
 
+import contextlib
+import fcntl
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +25,7 @@ from suite import environment
 from tools.study.plan import Cell
 
 SCHEMA = 1
-ABOUT, CELLS, VERDICTS, RESULTS = "study.json", "cells", "verdicts", "results"
+ABOUT, CELLS, VERDICTS, RESULTS, LOCK = "study.json", "cells", "verdicts", "results", "lock"
 LOOKS, TURNS, CLOCKS = "looks", "turns", "clocks"
 
 
@@ -56,6 +58,21 @@ def claim(folder: Path) -> dict[str, Any]:
             "compared with new ones. Give another folder with --out."
         )
     return theirs
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Claims a study for this process alone; raises UsageError where another one is at it, or `claim` does."""
+    claim(folder)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"Another process is at the study in {folder}, and two would spoil each other's figures. Wait for it, "
+                "or end it."
+            ) from None
+        yield
 
 
 def machine(folder: Path) -> dict[str, Any]:

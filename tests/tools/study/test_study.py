@@ -42,6 +42,7 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
     folder = tmp_path / "study"
     command = study(folder)
     command.await_line("cell 2 of 4", 200)
+    assert f"Another process is at the study in {folder}" in study(folder).end(60).sentence
     command.process.send_signal(signal.SIGKILL)
     assert not command.end(30).left_behind
     kept = {path: path.read_bytes() for path in (folder / "cells").iterdir()}
