@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.statistics import mcnemar_exact, normal_quantile, paired_difference_interval
+from common.statistics import mcnemar_exact, normal_quantile, paired_difference_interval, paired_ratio_interval
 
 CONFIDENCE = 0.95
 CERTIFIED, REGRESSION, UNKNOWN = "certified", "regression certified", "cannot tell"
@@ -45,6 +45,19 @@ class Outcomes:
     def difference(self) -> float:
         """The variant's share of right answers minus the reference's."""
         return (self.only_variant - self.only_reference) / self.total
+
+    @property
+    def swapped(self) -> int:
+        """How many answers changed that are wrong with both."""
+        return self.changed - self.only_reference - self.only_variant
+
+    @property
+    def error_ratio(self) -> tuple[float, float, float] | None:
+        """The variant's errors over the reference's and the ends of its 95 % interval; None where one has none."""
+        ours, theirs = self.neither + self.only_variant, self.neither + self.only_reference
+        if not ours or not theirs:
+            return None
+        return theirs / ours, *paired_ratio_interval(self.neither, self.only_variant, self.only_reference)
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Returns the interval of the difference (Newcombe's method 10)."""

@@ -103,7 +103,7 @@ def _text(
     ours, theirs = 100 * outcomes.reference_share, 100 * outcomes.variant_share
     low, high = (100 * end for end in outcomes.interval())
     worst = classes[0]
-    swapped = outcomes.changed - outcomes.only_reference - outcomes.only_variant
+    errors = outcomes.error_ratio
     return "\n".join(
         (
             f"{facts.workload}, {outcomes.total:,} samples: {names[1]} against {names[0]}",
@@ -112,7 +112,12 @@ def _text(
             f"({100 * CONFIDENCE:g} % {low:+.2f} to {high:+.2f}; p = {outcomes.p_value:.2g})",
             f"  changed      {outcomes.changed:,} answers ({100 * outcomes.changed / outcomes.total:.2f} %): "
             f"{outcomes.only_reference:,} right to wrong, {outcomes.only_variant:,} wrong to right, "
-            f"{swapped:,} wrong to wrong",
+            f"{outcomes.swapped:,} wrong to wrong",
+            *(
+                (f"  errors       {errors[0]:.3f} times the reference's (95 % {errors[1]:.3f} to {errors[2]:.3f})",)
+                if errors
+                else ()
+            ),
             f"  worst class  {worst.label}: {100 * worst.outcomes.difference:+.2f} points of "
             f"{worst.outcomes.total:,} samples (all classes at once, {100 * CONFIDENCE:g} % "
             f"{100 * worst.low:+.2f} to {100 * worst.high:+.2f})",

@@ -16,6 +16,15 @@ def test_each_sample_is_counted_once() -> None:
     assert found.total == 10 and found.difference == pytest.approx(-0.1)
 
 
+def test_errors_are_held_against_the_references() -> None:
+    ratio, low, high = (
+        Outcomes(both=9000, only_reference=120, only_variant=60, neither=820, changed=200).error_ratio or ()
+    )
+    assert ratio == pytest.approx(940 / 880) and 1 < low < ratio < high < 1.11
+    assert Outcomes(10, 1, 0, 0, 1).error_ratio is None and Outcomes(10, 0, 1, 0, 1).error_ratio is None
+    assert Outcomes(9000, 120, 60, 820, 200).swapped == 20
+
+
 def test_the_same_answers_have_no_difference() -> None:
     found = compare(TRUTH, TRUTH, TRUTH)
     low, high = found.interval()

@@ -20,6 +20,7 @@ from common.statistics import (
     median_interval,
     normal_quantile,
     paired_difference_interval,
+    paired_ratio_interval,
     two_stage_count,
     two_stage_interval,
     wilson_interval,
@@ -192,6 +193,25 @@ def test_a_paired_interval_covers_the_truth(cells: tuple[float, ...], total: int
         inside += low <= truth <= high
     # Counts are discrete: it covers more rather than less.
     assert inside >= 930, inside
+
+
+@pytest.mark.parametrize(
+    ("cells", "total"),
+    [((0.90, 0.012, 0.008, 0.08), 10_000), ((0.93, 0.003, 0.004, 0.063), 1000), ((0.6, 0.2, 0.1, 0.1), 200)],
+)
+def test_a_paired_ratio_covers_the_truth(cells: tuple[float, ...], total: int) -> None:
+    """Of errors: what the first alone has right the second has wrong."""
+    truth, inside = (cells[3] + cells[1]) / (cells[3] + cells[2]), 0
+    for _, first_right, second_right, neither in np.random.default_rng(6).multinomial(total, cells, 1000).tolist():
+        low, high = paired_ratio_interval(neither, second_right, first_right)
+        inside += low <= truth <= high
+    assert 930 <= inside <= 970, inside
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 3), (0, 3, 0), (1, -1, 2)])
+def test_nothing_has_no_ratio(counts: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="have no ratio"):
+        paired_ratio_interval(*counts)
 
 
 def test_the_normal_quantile_is_the_one_in_every_table() -> None:

@@ -6,10 +6,10 @@
     python -m tools.study --merge study/ --merge other-machines-study/ --out merged/
 
 Start it again with the same folder to go on where it ended: nothing that is finished is done again. At the end it
-writes study.md, study.html, study.csv and a picture a workload. With --best it seeks the fastest variant that counts
-within a budget of time, and writes best.md and best.json; with --merge it sets studies of several machines beside one
-another, and writes merged.md and merged.csv. Exit codes: 0 it is finished, 2 the command was wrong or its files cannot
-be kept, 3 (--best) the reference could not be measured, 130 interrupted.
+writes study.md, study.html, study.csv, ledger.csv (answers by class and by confidence) and pictures. With --best it
+seeks the fastest variant that counts within a budget of time, and writes best.md and best.json; with --merge it sets
+studies of several machines beside one another, and writes merged.md and merged.csv. Exit codes: 0 it is finished, 2 the
+command was wrong or its files cannot be kept, 3 (--best) the reference could not be measured, 130 interrupted.
 """
 
 import os
@@ -32,6 +32,7 @@ from tools.study import (
     clock,
     conduct,
     findings,
+    ledger,
     merge,
     merge_report,
     page,
@@ -96,7 +97,8 @@ def _study_all(where: Places) -> None:
     print(f"\n{clock.sentence(took, budget_s)}")
     if left_out := sum(row.state == findings.LEFT_OUT for row in rows):
         print(f"{left_out} of {len(rows)} cells were not measured, for lack of time: a larger --budget goes on.")
-    print(f"report: {folder / 'study.md'}, {folder / 'study.html'}, {folder / 'study.csv'}")
+    names = ("study.md", "study.html", "study.csv", "ledger.csv")
+    print(f"report: {', '.join(str(folder / name) for name in names)}")
 
 
 def _seek(where: Places) -> None:
@@ -130,11 +132,14 @@ def _machine(folder: Path) -> str:
 
 def _write(folder: Path, rows: list[findings.Row], about: list[str]) -> None:
     say("study: writing the report")
-    pictures = {title: picture.draw(own, title) for title, own in report.groups(rows)}
-    files = {report.picture(title, end): data for title, drawn in pictures.items() for end, data in drawn.items()}
-    drawings = {title: drawn["svg"].decode() for title, drawn in pictures.items()}
+    groups = report.groups(rows)
+    drawn = {report.picture(title): picture.draw(own, title) for title, own in groups}
+    drawn |= {report.picture(title, chains=True): picture.waterfall(own, title) for title, own in groups}
+    files = {f"{name}.{end}": data for name, ends in drawn.items() for end, data in ends.items()}
+    drawings = {name: ends["svg"].decode() for name, ends in drawn.items() if ends}
     texts = {"csv": table.table(rows), "md": report.markdown(rows, about), "html": page.page(rows, about, drawings)}
     files |= {f"study.{suffix}": text.encode() for suffix, text in texts.items()}
+    files["ledger.csv"] = ledger.ledger(rows).encode()
     _keep(folder, files)
 
 

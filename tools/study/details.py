@@ -1,16 +1,22 @@
-"""The smaller tables of a study's report: both rankings, what changed where, and what each step of a chain added."""
+"""The smaller tables of a study's report: what counts, both rankings, what flipped where, each step of a chain."""
 
 from collections.abc import Iterator, Sequence
 
+from accuracy_scripts.paired import Outcomes, SliceOutcome
 from tools.study.chain import Addition, chains
-from tools.study.findings import Row, ranked
+from tools.study.findings import UNJUDGED, WORTHLESS, Row, ranked
+from tools.study.plan import REFERENCE
 
 # What a table says, its head, and its lines.
 Detail = tuple[str, Sequence[str], list[list[str]]]
 
+WORTH = ("recipe", "counts for", "certified", "right answers/s", "loss", "least change seen")
+FLIPS = ("recipe", "right to wrong", "wrong to right", "wrong to wrong", "errors", "95 %", "worst class, all at once")
 RANKS = ("rank", "by throughput", "", "by throughput that counts", "")
 CHANGES = ("recipe", "least sure", "2nd fifth", "3rd fifth", "4th fifth", "surest", "in smaller batches")
 STEPS = ("chain", "step", "throughput", "95 %", "points", "changed")
+VALUE = "Throughput over the reference's as far as it counts, and what of it is certain with 95 %:"
+FLIPPED = "Answers that flipped, and errors over the reference's:"
 CHANGED = "Answers that changed, by how sure the reference was of its own, in fifths of the samples:"
 # Of a table of ranks: as many lines are enough to see what they do.
 MOST_RANKS = 8
@@ -19,6 +25,8 @@ MOST_RANKS = 8
 def details(own: Sequence[Row]) -> Iterator[Detail]:
     """Yields the tables of a group that have a line."""
     tables: tuple[Detail, ...] = (
+        (VALUE, WORTH, _worth(own)),
+        (FLIPPED, FLIPS, _flips(own)),
         ("The rank by throughput alone beside the rank by throughput that counts:", RANKS, _ranks(own)),
         (CHANGED, CHANGES, _changes(own)),
         ("What each step of a chain added, given the steps before it:", STEPS, _steps(own)),
@@ -29,20 +37,64 @@ def details(own: Sequence[Row]) -> Iterator[Detail]:
 def _ranks(own: Sequence[Row]) -> list[list[str]]:
     """Returns the lines of both rankings, beside each other."""
     alone = ranked(own, lambda row: row.ratio)
-    honest = [row for row in ranked(own, lambda row: row.valid_ratio) if row.valid_ratio]
+    honest = [row for row in alone if row.valid_ratio]
     lines = []
     for number, left in enumerate(alone[:MOST_RANKS]):
         right = honest[number] if number < len(honest) else None
         lines.append(
             [
                 str(number + 1),
-                f"`{left.cell.title}`{'' if left.valid_ratio else ' ✗'}",
+                f"`{left.cell.title}`{' ✗' if left.state in WORTHLESS else ' ?' if left.state == UNJUDGED else ''}",
                 f"{left.ratio:.2f}",
                 f"`{right.cell.title}`" if right else "",
                 f"{right.ratio:.2f}" if right else "",
             ]
         )
     return lines
+
+
+def _worth(own: Sequence[Row]) -> list[list[str]]:
+    """Returns the lines of the rows that have a throughput."""
+    return [
+        [
+            f"`{row.cell.title}`",
+            f"{row.valid_ratio:.3f}" if row.valid_ratio else "not judged" if row.state == UNJUDGED else "0",
+            f"{row.certified_ratio:.3f}" if row.certified_ratio else "0",
+            f"{row.goodput:,.0f}" if row.goodput else "",
+            _loss(row),
+            "" if row.smallest_seen is None else f"{100 * row.smallest_seen:.1f} %",
+        ]
+        for row in own
+        if row.ratio and row.cell.recipe != REFERENCE
+    ]
+
+
+def _loss(row: Row) -> str:
+    """Returns what is certain of a row's loss against what its target allows."""
+    certificate = row.certificate
+    if certificate is None:
+        return ""
+    more = f"; about {certificate.more_samples:,} more samples would" if certificate.more_samples > 0 else ""
+    return f"{certificate.outcome} ({100 * certificate.margin:.2f} points){more}"
+
+
+def _flips(own: Sequence[Row]) -> list[list[str]]:
+    """Returns the lines of the rows whose answers are not all the reference's."""
+    return [_flipped(row, row.outcomes, row.classes[0]) for row in own if row.outcomes and row.outcomes.changed]
+
+
+def _flipped(row: Row, outcomes: Outcomes, worst: SliceOutcome) -> list[str]:
+    ratio = outcomes.error_ratio
+    low, high = 100 * worst.low, 100 * worst.high
+    return [
+        f"`{row.cell.title}`",
+        f"{outcomes.only_reference:,}",
+        f"{outcomes.only_variant:,}",
+        f"{outcomes.swapped:,}",
+        f"{ratio[0]:.3f} times" if ratio else "",
+        f"{ratio[1]:.3f} to {ratio[2]:.3f}" if ratio else "",
+        f"{worst.label}: {100 * worst.outcomes.difference:+.1f} ({low:+.1f} to {high:+.1f})",
+    ]
 
 
 def _changes(own: Sequence[Row]) -> list[list[str]]:

@@ -51,11 +51,13 @@ WORTHLESS = (REFUSED, MISSES, EMULATED)
 class Row:
     """One variant beside its reference; what could not be measured has only `reason`, what was left out not even that.
 
-    `ratio` is its throughput over the reference's, 0 where it has none of its own (what is emulated), `ends` its 95 %
-    interval where there were blocks enough. `notes` are what the machine did meanwhile. `figure` is that of the full
-    run, where there was one. `p_holm` holds for all rows of the study together. `before` is what the last step of a
+    `classes` are the outcomes by class, the greatest loss first. `ratio` is its throughput over the reference's, 0
+    where it has none of its own (what is emulated), `ends` its 95 % interval where there were blocks enough. `notes`
+    are what the machine did meanwhile. `figure` is that of the full run, where there was one, `goodput` its right
+    answers in time a second. `p_holm` holds for all rows of the study together. `before` is what the last step of a
     chain changed of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's
-    confidence, the least first; `changes_with_batch` is the share of answers that smaller batches change.
+    confidence, the least first; `changes_with_batch` is the share of answers that smaller batches change. `record` and
+    `evidence` are where it all is from, as named from the study's folder.
     """
 
     cell: Cell
@@ -68,14 +70,16 @@ class Row:
     blocks: int = 0
     outcomes: Outcomes | None = None
     certificate: Certificate | None = None
-    worst: SliceOutcome | None = None
+    classes: tuple[SliceOutcome, ...] = ()
     before: Outcomes | None = None
     unsure: tuple[SliceOutcome, ...] = ()
     changes_with_batch: float = 0.0
     p_holm: float = 1.0
     arithmetic: dict[str, int] | None = None
     figure: float | None = None
+    goodput: float | None = None
     unit: str = ""
+    record: str = ""
     evidence: str = ""
     notes: tuple[str, ...] = ()
 
@@ -85,9 +89,14 @@ class Row:
         return (self.ends[1] / self.ends[0]) ** 0.5 - 1 if self.ends else None
 
     @property
+    def worst(self) -> SliceOutcome | None:
+        """The class that lost most."""
+        return self.classes[0] if self.classes else None
+
+    @property
     def valid_ratio(self) -> float:
-        """The ratio where it counts, as far as is known, else 0."""
-        return 0.0 if self.state in WORTHLESS else self.ratio
+        """The ratio where full runs count, else 0."""
+        return self.ratio if self.state == COUNTS else 0.0
 
     @property
     def known_ends(self) -> tuple[float, float]:
@@ -148,13 +157,17 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
         blocks=len(turns),
         outcomes=outcomes,
         certificate=certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share),
-        worst=by_class(ours, theirs, truth)[0],
+        classes=tuple(by_class(ours, theirs, truth)),
         before=None if before is None else compare(before, theirs, truth),
         unsure=tuple(by_slice(ours, theirs, truth, fifths(reference.confidence))),
         changes_with_batch=record["changes_with_batch"] / len(truth),
         arithmetic=record["arithmetic"],
         figure=metric["value"] if metric else None,
+        goodput=judged["verdict"]["goodput"]["per_s"]
+        if metric and judged and judged["verdict"].get("goodput")
+        else None,
         unit=metric["unit"] if metric else "",
+        record=f"{shelf.CELLS}/{cell.id}.json",
         evidence=judged["result"] if metric and judged else "",
         notes=tuple(_notes(record, turns, cores)),
     )
@@ -211,11 +224,12 @@ def inversions(found: Sequence[Row]) -> list[Inversion]:
     def ends(row: Row) -> tuple[float, float]:
         return row.ends or (row.ratio * noise[0], row.ratio * noise[1])
 
+    by_speed = ranked(found, lambda row: row.ratio)
     return [
         Inversion(faster, slower)
-        for slower in ranked(found, lambda row: row.valid_ratio)
-        for faster in ranked(found, lambda row: row.ratio)
-        if faster.valid_ratio < slower.valid_ratio and ends(faster)[0] > ends(slower)[1]
+        for slower in by_speed
+        for faster in by_speed
+        if faster.state in WORTHLESS and slower.state not in WORTHLESS and ends(faster)[0] > ends(slower)[1]
     ]
 
 

@@ -186,8 +186,9 @@ def _check(folder: Path, row: Row) -> None:
 
 
 def _relocated(row: Row, folder: Path, out: Path) -> Row:
-    """Returns the row with its evidence as it is named from the merged report."""
-    return replace(row, evidence=relpath(folder / row.evidence, out)) if row.evidence else row
+    """Returns the row with its files as they are named from the merged report."""
+    record, evidence = (relpath(folder / path, out) if path else "" for path in (row.record, row.evidence))
+    return replace(row, record=record, evidence=evidence)
 
 
 def shared(members: Sequence[Member]) -> list[Shared]:

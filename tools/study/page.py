@@ -5,21 +5,24 @@ from collections.abc import Iterable, Sequence
 
 from tools.study.details import details
 from tools.study.findings import COUNTS, WORTHLESS, Row
-from tools.study.report import HEAD, READING, answers, cells, groups, inverted, left_out
+from tools.study.report import HEAD, READING, answers, cells, front, groups, inverted, left_out, picture
 
 
 def page(rows: Sequence[Row], about: Sequence[str], pictures: dict[str, str]) -> str:
-    """Returns the report as one page that needs no other file; `pictures` are SVG by the titles of groups."""
+    """Returns the report as one page that needs no other file; `pictures` are SVG by the names that the report has."""
     parts = ["<h1>Which optimization pays, and which ones lie</h1>", _list(answers(rows))]
     for title, own in groups(rows):
         parts += [
             f"<h2>{_text(title)}</h2>",
-            _drawing(pictures[title]),
+            _drawing(pictures[picture(title)]),
             _html_table(HEAD, [cells(row) for row in own], own),
         ]
         parts += [_list(inverted(own))]
         for about_it, heads, lines in details(own):
             parts += [f"<p>{_text(about_it)}</p>", _html_table(heads, lines, ())]
+        if (steps := picture(title, chains=True)) in pictures:
+            parts += [_drawing(pictures[steps])]
+        parts += [f"<p>{_text(front(own))}</p>"]
     left = [line.removeprefix("- ") for line in left_out(rows)]
     parts += ["<h2>How to read it</h2>", _list((*READING, *about, *left))]
     head = f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>Study</title>\n{STYLE}"

@@ -1,9 +1,14 @@
-"""Accuracy against throughput: each variant with its error bars, the target, and the front that nothing beats."""
+"""Pictures of a study.
+
+Accuracy against throughput: each variant with its error bars, the target, and the front that nothing beats. And what
+each step of a chain added.
+"""
 
 import io
 from collections.abc import Sequence
 from typing import Any
 
+from tools.study.chain import Addition, chains
 from tools.study.findings import COUNTS, WORTHLESS, Row, pareto, ranked
 from tools.study.plan import REFERENCE
 
@@ -26,6 +31,41 @@ def draw(rows: Sequence[Row], title: str) -> dict[str, bytes]:
         if measured:
             _points(axes, measured)
         return {suffix: _saved(figure, suffix) for suffix in ("svg", "png")}
+
+
+def waterfall(rows: Sequence[Row], title: str) -> dict[str, bytes]:
+    """Returns the picture of what each step of each chain added, as "svg" and "png"; nothing where no chain is."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    found = chains(rows)
+    if not found:
+        return {}
+    with matplotlib.rc_context({"svg.hashsalt": "tandem", "font.size": 9}):
+        figure = Figure(figsize=(9, 0.7 + 0.45 * sum(len(added) + 1 for _, added in found)), layout="constrained")
+        speed, answers = figure.subplots(1, 2, sharey=True)
+        _steps(speed, answers, found)
+        speed.set(xlabel="throughput over the step before", title=title)
+        answers.set(xlabel="points of top-1 that the step added")
+        speed.axvline(1.0, color=OPEN, linewidth=1)
+        answers.axvline(0.0, color=OPEN, linewidth=1)
+        return {suffix: _saved(figure, suffix) for suffix in ("svg", "png")}
+
+
+def _steps(speed: Any, answers: Any, found: Sequence[tuple[Row, Sequence[Addition]]]) -> None:
+    """Draws a bar for each step of each chain, the first above the others, with its interval."""
+    names: list[str] = []
+    for row, added in found:
+        names.append(row.cell.recipe)
+        for one in added:
+            height, low, high = len(names), *(100 * end for end in one.outcomes.interval())
+            points = 100 * one.outcomes.difference
+            across = [[one.ratio - one.ends[0]], [one.ends[1] - one.ratio]] if one.ends else None
+            speed.barh(height, one.ratio - 1, left=1, xerr=across, color=GOOD if one.ratio > 1 else BAD, alpha=0.8)
+            answers.barh(height, points, xerr=[[points - low], [high - points]], color=GOOD if points > 0 else BAD)
+            names.append(f"+ {one.step}")
+    speed.set_yticks(range(len(names)), names)
+    speed.invert_yaxis()
 
 
 def _points(axes: Any, measured: Sequence[Row]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from accuracy_scripts.paired import CERTIFIED
 from suite import arithmetic
+from tools.study.chain import chains
 from tools.study.details import details
 from tools.study.findings import (
     COUNTS,
@@ -15,7 +16,6 @@ from tools.study.findings import (
     LEFT_OUT,
     UNJUDGED,
     WORTHLESS,
-    Inversion,
     Row,
     inversions,
     pareto,
@@ -27,7 +27,6 @@ from tools.study.plan import REFERENCE
 Group = tuple[str, list[Row]]
 
 HEAD = ("recipe", "throughput", "95 %", "top-1", "points", "p", "changed", "worst class", "counts?", "full run")
-MOST_INVERSIONS = 5
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
@@ -50,8 +49,10 @@ def markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
         parts += [*(f"- {line}" for line in inverted(own)), ""]
         for about_it, head, lines in details(own):
             parts += [about_it, "", *markdown_table(head, lines), ""]
-        parts += [f"On the front of accuracy against throughput: {', '.join(_named(row) for row in pareto(own))}.", ""]
-        parts += [f"![accuracy against throughput]({picture(title)})", ""]
+        parts += [front(own), ""]
+        parts += [f"![accuracy against throughput]({picture(title)}.svg)", ""]
+        if chains(own):
+            parts += [f"![what each step of a chain added]({picture(title, chains=True)}.svg)", ""]
     parts += ["## How to read it", "", *(f"- {line}" for line in (*READING, *about)), *left_out(rows), ""]
     return "\n".join(parts)
 
@@ -95,7 +96,7 @@ def answers(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def cells(row: Row) -> list[str]:
-    """Returns a row's cells under HEAD."""
+    """Returns a row's cells under HEAD; figures name the file that they are from."""
     name = f"`{row.cell.title}`"
     if row.outcomes is None or row.worst is None:
         return [name, *[""] * 7, f"{row.state}: {row.reason}" if row.reason else row.state, ""]
@@ -103,9 +104,9 @@ def cells(row: Row) -> list[str]:
     reference = row.cell.recipe == REFERENCE
     return [
         name,
-        f"{row.ratio:.3f}" if row.ratio else "none of its own",
+        f"[{row.ratio:.3f}]({row.record})" if row.ratio else "none of its own",
         f"{row.ends[0]:.3f} to {row.ends[1]:.3f}" if row.ends else "one block" if row.ratio else "",
-        f"{row.accuracy:.2f}",
+        f"[{row.accuracy:.2f}]({row.record})",
         "" if reference else f"{100 * row.outcomes.difference:+.2f} ({low:+.2f} to {high:+.2f})",
         "" if reference else f"{row.p_holm:.2g}",
         f"{100 * row.outcomes.changed / row.outcomes.total:.2f} %",
@@ -122,18 +123,22 @@ def _worth(row: Row) -> str:
     return f"{said}{certificate if row.cell.recipe else ''}{ran}"
 
 
+def front(own: Sequence[Row]) -> str:
+    """Returns the sentence of what no other row beats in both."""
+    return f"On the front of accuracy against throughput: {', '.join(_named(row) for row in pareto(own))}."
+
+
 def inverted(own: Sequence[Row]) -> list[str]:
-    """Returns the inversions that mislead most, for people, and how many more there are."""
+    """Returns what is faster and worth nothing, for people, each with all that it is surely faster than."""
     found = inversions(own)
-    more = [f"... and {len(found) - MOST_INVERSIONS} more."] if len(found) > MOST_INVERSIONS else []
-    return [*(_sentence(one) for one in found[:MOST_INVERSIONS]), *more] or ["No pair is inverted beyond the noise."]
+    faster = {one.faster.cell: one.faster for one in found}
+    lines = [_sentence(row, [one.better for one in found if one.faster is row]) for row in faster.values()]
+    return lines or ["No pair is inverted beyond the noise."]
 
 
-def _sentence(one: Inversion) -> str:
-    return (
-        f"`{one.faster.cell.title}` is {one.faster.ratio / one.better.ratio:.2f} times as fast as "
-        f"`{one.better.cell.title}` and worth nothing: {one.faster.state} ({_points(one.faster)})."
-    )
+def _sentence(faster: Row, better: Sequence[Row]) -> str:
+    than = ", ".join(f"`{row.cell.title}` ({faster.ratio / row.ratio:.2f} times)" for row in better)
+    return f"`{faster.cell.title}` is worth nothing, {faster.state} ({_points(faster)}), and faster than {than}."
 
 
 def _named(row: Row) -> str:
@@ -174,6 +179,6 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[
     ]
 
 
-def picture(title: str, suffix: str = "svg") -> str:
-    """Returns the name of a group's picture."""
-    return f"{title.replace(' on ', '-').replace(', ', '-')}.{suffix}"
+def picture(title: str, *, chains: bool = False) -> str:
+    """Returns the name, without its ending, of a group's picture, or of that of its chains."""
+    return title.replace(" on ", "-").replace(", ", "-") + ("-chains" if chains else "")

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from suite import arithmetic
 from tools.study.findings import Row
 
 
@@ -45,6 +46,13 @@ COLUMNS = (
     "changed_by_fifth_of_confidence",
     "changes_with_batch",
     "certificate",
+    "more_samples",
+    "wrong_to_wrong",
+    "error_ratio",
+    "error_ratio_low_95",
+    "error_ratio_high_95",
+    "goodput",
+    "arithmetic",
     "throughput",
     "unit",
     "evidence",
@@ -88,6 +96,17 @@ def _values(row: Row) -> dict[str, Any]:
         "changed_by_fifth_of_confidence": " ".join(f"{one.outcomes.changed}" for one in row.unsure),
         "changes_with_batch": row.changes_with_batch,
         "certificate": row.certificate.outcome,
+        "more_samples": max(0, row.certificate.more_samples) or "",
+        "wrong_to_wrong": row.outcomes.swapped,
+        **dict(
+            zip(
+                ("error_ratio", "error_ratio_low_95", "error_ratio_high_95"),
+                row.outcomes.error_ratio or (),
+                strict=False,
+            )
+        ),
+        "goodput": row.goodput or "",
+        "arithmetic": arithmetic.shares(row.arithmetic) if row.arithmetic else "",
         "throughput": row.figure or "",
         "unit": row.unit,
         "evidence": row.evidence,

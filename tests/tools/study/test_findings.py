@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UsageError
 from tests.tools.study.made import MOBILENET, RESNET, Made, of
-from tools.study import conduct, findings, page, picture, report, shelf, table
+from tools.study import conduct, findings, ledger, page, picture, report, shelf, table
 from tools.study.chain import chains
 from tools.study.findings import COUNTS, EMULATED, FAILED, LEFT_OUT, MISSES, REFUSED, UNJUDGED, Row
 from tools.study.plan import Cell, Study
@@ -31,6 +31,13 @@ def made(tmp_path: Path) -> Made:
     return study
 
 
+def drawn(rows: list[Row]) -> dict[str, str]:
+    groups = report.groups(rows)
+    found = {report.picture(title): picture.draw(own, title) for title, own in groups}
+    found |= {report.picture(title, chains=True): picture.waterfall(own, title) for title, own in groups}
+    return {name: one["svg"].decode() for name, one in found.items() if one}
+
+
 def states(rows: list[Row]) -> dict[tuple[str, str], str]:
     return {(row.cell.workload, row.cell.recipe): row.state for row in rows}
 
@@ -53,7 +60,7 @@ def test_what_emulates_is_worth_no_throughput_whatever_its_accuracy(made: Made) 
     # It has no throughput of its own, and is in no ranking, in no chain and in no full run.
     assert {row.ratio for row in rows.values()} == {0.0} and not chains(made.rows())
     assert not any("emulate" in row.cell.recipe for row in findings.ranked(made.rows(), lambda row: row.ratio))
-    assert "| `prune:0.1+emulate:int8` | none of its own |  | 93.60 |" in report.markdown(made.rows(), [])
+    assert "| `prune:0.1+emulate:int8` | none of its own |  | [93.60](cells/" in report.markdown(made.rows(), [])
     chosen = conduct.to_judge(Study(tuple(made.cells), verdicts=9), made.folder)
     assert not any("emulate" in cell.recipe for cell in chosen)
 
@@ -115,7 +122,7 @@ def test_what_was_left_out_for_lack_of_time_is_no_finding(made: Made) -> None:
         f"- Not measured, for lack of time: {left}, `quantize:int8` on fashion-mobilenet, onnxruntime, server." in text
     )
     assert len(table.table(rows).splitlines()) == 1 + len(made.cells)
-    pictures = {title: picture.draw(own, title)["svg"].decode() for title, own in report.groups(rows)}
+    pictures = drawn(rows)
     assert len(pictures) == 2 and "not measured, for lack of time" in page.page(rows, [], pictures)
 
 
@@ -156,6 +163,11 @@ def test_a_chains_steps_are_each_held_against_what_was_before(made: Made) -> Non
     assert low < steps[1].ratio < high and high / low > last / first
     text = report.markdown(made.rows(), [])
     assert "| `prune:0.1+quantize:int8` | `prune:0.1` | 1.1" in text and "|  | `quantize:int8` | 2.0" in text
+    name = "fashion-mobilenet-onnxruntime-offline-chains"
+    assert f"({name}.svg)" in text and text.count("-chains.svg") == 1
+    pictures = drawn(made.rows())
+    assert len(pictures) == 3 and "+ quantize:int8" in pictures[name]
+    assert pictures[name][pictures[name].index("<svg") :] in page.page(made.rows(), [], pictures)
 
 
 def test_what_disturbed_a_row_is_told(made: Made) -> None:
@@ -185,13 +197,12 @@ def test_the_report_begins_with_what_to_use_and_what_lies(made: Made) -> None:
     assert "(results/x/verdict.json)" in text and "Machine: one." in text
     assert "No full runs: `prune:0.1`" in text
     tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
-    assert len(tables) == 6 and all(len({line.count("|") for line in lines}) == 1 for lines in tables)
+    assert len(tables) == 10 and all(len({line.count("|") for line in lines}) == 1 for lines in tables)
 
 
 def test_the_page_escapes_what_it_shows_and_needs_no_other_file(made: Made) -> None:
     rows = made.rows()
-    pictures = {title: picture.draw(own, title)["svg"].decode() for title, own in report.groups(rows)}
-    text = page.page(rows, ["a <b> & c"], pictures)
+    text = page.page(rows, ["a <b> & c"], drawn(rows))
     assert "compiler &lt;here&gt;" in text and "a &lt;b&gt; &amp; c" in text
     assert text.count("<svg") == 2 and "src=" not in text and "<script" not in text
 
@@ -200,6 +211,30 @@ def test_the_table_has_a_line_for_each_cell(made: Made) -> None:
     lines = table.table(made.rows()).splitlines()
     assert len(lines) == 1 + len(made.cells)
     assert lines[0].split(",") == list(table.COLUMNS)
+
+
+def test_the_ledger_has_a_line_for_each_class_and_each_fifth(made: Made) -> None:
+    lines = [line.split(",") for line in ledger.ledger(made.rows()).splitlines()]
+    assert tuple(lines[0]) == ledger.COLUMNS
+    # Eight cells were measured; a tenth of the samples is of each class.
+    assert len(lines) == 1 + 8 * 15
+    own = [line for line in lines if line[0] == "fashion-mobilenet" and line[3:5] == ["quantize:int8", "class"]]
+    assert [line[5] for line in own] == [str(label) for label in range(10)]
+    assert sum(int(line[8]) for line in own) == 1050 and {line[6] for line in own} == {"1000"}
+    assert all(float(line[13]) <= float(line[12]) <= float(line[14]) for line in own)
+
+
+def test_every_figure_names_the_file_that_it_is_from(made: Made) -> None:
+    cell = of(MOBILENET, "quantize:int8")
+    assert "| `quantize:int8` | [2.0" in report.markdown(made.rows(), [])
+    assert f"](cells/{cell.id}.json) | " in report.markdown(made.rows(), [])
+
+
+def test_what_is_certain_of_a_throughput_is_beside_it(made: Made) -> None:
+    text = report.markdown(made.rows(), [])
+    assert "| `prune:0.1` | not judged | 0 |  | certified (0.94 points) |" in text
+    assert "| `quantize:int8` | 0 | 0 |  | regression certified (0.94 points) |" in text
+    assert "| `quantize:int8` | 1,050 | 0 | 0 | 2.615 times | " in text
 
 
 def test_answers_that_are_not_those_of_their_record_are_refused(made: Made) -> None:
