@@ -109,6 +109,12 @@ def test_wilson_agrees_with_scipy() -> None:
     assert wilson_interval(38228, 50000) == pytest.approx((expected.low, expected.high))
 
 
+@pytest.mark.parametrize(("share", "total"), [(0.93, 10_000), (0.9, 1000), (0.7, 500)])
+def test_wilson_covers_the_truth(share: float, total: int) -> None:
+    found = [wilson_interval(int(count), total) for count in np.random.default_rng(7).binomial(total, share, 1000)]
+    assert 930 <= sum(low <= share <= high for low, high in found) <= 970
+
+
 def test_wilson_stays_within_0_and_1() -> None:
     for total in (1, 2, 10, 9_999):
         none, every = wilson_interval(0, total), wilson_interval(total, total)

@@ -1,5 +1,6 @@
 """A contest: the variant's ratio to the reference from turns, and its answers to the whole evaluation set."""
 
+from functools import partial
 from math import exp, log
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from suite.probes import contest
 from suite.probes.contest import Block, Side, Stream, answers, block, blocks, confidence, interval, measure, ratio
 from suite.variant import Serving
 from tests.suite.subjects import subject
+from tools.study.plan import default
 
 SERVING = Serving(64, 0, 1, 1, "cpu")
 
@@ -49,13 +51,15 @@ def test_the_first_blocks_tell_how_many_it_takes(ratios: list[float], expected: 
 
 
 @pytest.mark.parametrize("spread", [0.01, 0.03, 0.05, 0.1])
-def test_the_interval_covers_the_ratio_however_many_blocks_it_took(spread: float) -> None:
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_interval_covers_the_ratio_however_many_blocks_it_took(quick: bool, spread: float) -> None:
     """Of 1,000 contests at least 930 and at most 970, at the study's own settings."""
-    draw = np.random.default_rng(3)
+    draw, study = np.random.default_rng(3), default(["fashion-resnet"], quick=quick)
 
     def covered() -> bool:
-        found = blocks(lambda: of(exp(draw.normal(0.3, spread))), 5, 8, 0.03)
-        low, high = interval(found, 5) or (0.0, 0.0)
+        drawn = partial(draw.normal, 0.3, spread)
+        found = blocks(lambda: of(exp(drawn())), study.least_blocks, study.most_blocks, study.width)
+        low, high = interval(found, study.least_blocks) or (0.0, 0.0)
         return low <= exp(0.3) <= high
 
     assert 930 <= sum(covered() for _ in range(1000)) <= 970

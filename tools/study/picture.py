@@ -45,7 +45,8 @@ def waterfall(rows: Sequence[Row], title: str) -> dict[str, bytes]:
         figure = Figure(figsize=(9, 0.7 + 0.45 * sum(len(added) + 1 for _, added in found)), layout="constrained")
         speed, answers = figure.subplots(1, 2, sharey=True)
         _steps(speed, answers, found)
-        speed.set(xlabel="throughput over the step before", title=title)
+        figure.suptitle(title)
+        speed.set(xlabel="throughput over the step before")
         answers.set(xlabel="points of top-1 that the step added")
         speed.axvline(1.0, color=OPEN, linewidth=1)
         answers.axvline(0.0, color=OPEN, linewidth=1)
@@ -62,7 +63,9 @@ def _steps(speed: Any, answers: Any, found: Sequence[tuple[Row, Sequence[Additio
             points = 100 * one.outcomes.difference
             across = [[one.ratio - one.ends[0]], [one.ends[1] - one.ratio]] if one.ends else None
             speed.barh(height, one.ratio - 1, left=1, xerr=across, color=GOOD if one.ratio > 1 else BAD, alpha=0.8)
-            answers.barh(height, points, xerr=[[points - low], [high - points]], color=GOOD if points > 0 else BAD)
+            answers.barh(
+                height, points, xerr=[[points - low], [high - points]], color=GOOD if points > 0 else BAD, alpha=0.8
+            )
             names.append(f"+ {one.step}")
     speed.set_yticks(range(len(names)), names)
     speed.invert_yaxis()
