@@ -12,9 +12,10 @@ from common.errors import RunFailed
 from common.flags import run
 from scenarios.base import LoadRules
 from suite import tune
+from suite.resources import usable_cores
 from tests.suite.commands import Command
 from tools import bench_harness, reference_harness
-from tools.bench import server, unhindered, upstream
+from tools.bench import machine, null, offline, server, streams, unhindered, upstream
 from tools.bench.bench import Bench, child
 from tools.bench.measures import MEASURES, Measure
 from tools.bench.rows import MET, MISSED, NO_BAR, UNKNOWN, Bar, Row, percent_row, row
@@ -283,9 +284,7 @@ def test_one_sample_takes_as_long_as_it_takes(data_root: Path) -> None:
 
 
 def test_a_large_model_is_one_that_runs(data_root: Path, tmp_path: Path) -> None:
-    from tools.bench.streams import _large
-
-    subject = _large(bench(data_root), tmp_path / "large.onnx")
+    subject = streams._large(bench(data_root), tmp_path / "large.onnx")
     serving = {"batch": 1, "max_wait_us": 0, "sessions": 1, "threads": 1, "device": "cpu"}
     load: dict[str, Any] = {"scenario": "single-stream", "seconds": 0.3, "hint": 1e7}
     assert child("single_stream", subject=subject, serving=serving, **load)["base"] > 0
@@ -296,6 +295,92 @@ def test_a_row_is_measured(data_root: Path) -> None:
     (found,) = measure(bench(data_root))
     assert len(found.figures) == 6
     assert found.base > 0 and found.suite > 0
+
+
+SERVED = {"batch": 16, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu", "ahead": False}
+OTHER = {**SERVED, "sessions": 1, "threads": 2}
+PARTS = {"parts": {"model": 200.0, "take": 4.0}, "rest": 18.0, "together": 9.0, "rate": 7000.0}
+
+
+class Faked:
+    """What a child would say of a machine on which the suite costs what a row has no more than."""
+
+    held = 6000.0
+
+    def child(self, task: str, **job: Any) -> Any:
+        answers: dict[str, Callable[[], Any]] = {
+            "served": lambda: {"serving": SERVED, "samples_per_s": 7000.0},
+            "offline": lambda: {"base": 5000.0, "suite": 4980.0},
+            "offline_parts": lambda: {"base": 200.0, "suite": 200.8, "base_outside": 1.0, "suite_outside": 1.9},
+            "single_stream": lambda: {"base": 300.0, "suite": 306.0 if "system" in job else 302.0},
+            "followed": lambda: {"base": 300.0, "suite": 300.5},
+            "loaded_test": lambda: self.loaded(job),
+            "parts": lambda: PARTS,
+            "raw_memory": lambda: {"peak_rss_bytes": self.memory(job)},
+            "raw_rate": lambda: 5000.0 if job["returns_memory"] else 6000.0,
+            "sweep": lambda: [{"serving": one, "samples_per_s": 7000.0} for one in (SERVED, OTHER)],
+            "head_to_head": lambda: [[100.0 + number for number in range(len(job["servings"]))]] * job["rounds"],
+            "unhindered": lambda: {"load": 6500.0, "slow": 0.01},
+        }
+        return answers[task]()
+
+    def loaded(self, job: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "valid": job["hint"] <= self.held,
+            "figure": 1000.0 if "system" in job else 990.0,
+            "us_a_sample": 100.0,
+            "processor_us_a_sample": 250.0,
+            "p50_us": 2.0 if "system" in job else 3.0,
+            "p99_us": 9.0,
+            "peak_rss_bytes": self.memory(job) + 150 * job["hint"],
+        }
+
+    def memory(self, job: dict[str, Any]) -> float:
+        return 2e8 if job["subject"]["backend"] == "null" else 3e8
+
+    def peak(self, bench: Bench, workload: str) -> dict[str, Any]:
+        confirmed = {"qps": self.held, "held": self.held > 0}
+        return {"qps": 6200.0, "confirmed": confirmed, "confirmations": [confirmed, {"qps": 6300.0, "held": False}]}
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> Faked:
+    found = Faked()
+    for module in (machine, null, offline, server, streams):
+        monkeypatch.setattr(module, "child", found.child)
+    monkeypatch.setattr(server, "_peak", found.peak)
+    monkeypatch.setattr(streams, "_large", lambda bench, path: {})
+    monkeypatch.setattr(Bench, "subject", lambda self, workload, backend: {"backend": backend})
+    return found
+
+
+@pytest.mark.usefixtures("faked")
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, number) for name, own in MEASURES.items() for number in range(len(own))]
+)
+def test_every_row_says_what_was_measured(name: str, number: int) -> None:
+    for found in MEASURES[name][number](Bench(24, 0.5, Path(), Path())):
+        assert len(found.figures) >= 6 and found.base > 0 and found.suite > 0
+        first, figure, sides, *_ = lines(found)
+        assert first == found.name and "95 % " in figure and f"{found.base_name} " in sides
+
+
+def test_a_servers_efficiency_is_what_was_confirmed_over_offline(faked: Faked) -> None:
+    (found,) = server.server_efficiency(Bench(18, 0.5, Path(), Path()), "fashion-resnet")
+    assert found.figures == (6000.0 / 990.0,) * 6
+    assert "full runs confirmed 6.06" in found.why and "1 of 2 full runs a search did not hold their load" in found.why
+    share = usable_cores() * 1e6 / 250 / 990
+    assert f"the 250 µs of processor time that a query takes, at which all cores would serve {share:.2f}" in found.bound
+    # A load that was not held is no peak; the row is there all the same.
+    faked.held = 0.0
+    (found,) = server.server_efficiency(Bench(18, 0.5, Path(), Path()), "fashion-resnet")
+    assert found.figures == (0.0,) * 6 and found.verdict == MISSED
+
+
+@pytest.mark.usefixtures("faked")
+def test_what_single_stream_adds_is_set_beside_what_the_least_callback_adds() -> None:
+    suite, over = streams.single_stream_overhead(Bench(6, 0.5, Path(), Path()), "torch")
+    assert suite.figures == (2.0,) * 6 and over.figures == (-4.0,) * 6 and over.bar is None
 
 
 def test_a_figure_that_is_only_shown_has_no_bar() -> None:

@@ -23,7 +23,7 @@ ROUNDS_A_CHILD = 5
 
 
 def data_parallel(bench: Bench, backend: str) -> Iterator[Row]:
-    """Yields n sessions of a thread over one of n threads, and the suite's pick over the best of a sweep."""
+    """Yields n sessions of a thread over one of n threads, and the suite's picks over the best of a sweep."""
     subject, name = bench.subject(WORKLOADS[0], backend), f"data parallel, {backend}"
     say(f"{name}: asking every layout and batch")
     tried = sorted(child("sweep", subject=subject, seconds=0.5), key=lambda one: -float(one["samples_per_s"]))
@@ -38,13 +38,14 @@ def data_parallel(bench: Bench, backend: str) -> Iterator[Row]:
     rounds = _head_to_head(bench, f"{name}: the sweep's best", subject, finalists, FINAL_ROUNDS)
     speeds = [median(speed) for speed in zip(*rounds, strict=True)]
     best = finalists[speeds.index(max(speeds))]
-    say(f"{name}: tuning for {TUNE_SECONDS:g} s")
-    pick = child("served", subject=subject, tune_seconds=TUNE_SECONDS)["serving"]
-    title = f"{name}: the pick over the best of {len(tried)}"
-    pairs = _head_to_head(bench, title, subject, [best, pick], bench.pairs)
-    found = row(title, "best of the sweep", "samples/s", pairs, Bar(False, 0.97, ""), ratio=True)
-    why = f"pick {shown(pick)}, best {shown(best)} ({len(finalists)} of the sweep asked {FINAL_ROUNDS} times more)"
-    yield replace(found, why=f"{why}; the pick is faster" if found.interval[0] > 1 else why)
+    for how, seconds in (("tuning's", TUNE_SECONDS), ("quick search's", 0)):
+        say(f"{name}: the {how} pick")
+        pick = child("served", subject=subject, tune_seconds=seconds)["serving"]
+        title = f"{name}: the {how} pick over the best of {len(tried)}"
+        pairs = _head_to_head(bench, title, subject, [best, pick], bench.pairs)
+        found = row(title, "best of the sweep", "samples/s", pairs, Bar(False, 0.97, ""), ratio=True)
+        why = f"pick {shown(pick)}, best {shown(best)} ({len(finalists)} of the sweep asked {FINAL_ROUNDS} times more)"
+        yield replace(found, why=f"{why}; the pick is faster" if found.interval[0] > 1 else why)
 
 
 def _layout(serving: dict[str, Any]) -> tuple[int, int]:
