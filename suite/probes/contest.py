@@ -110,10 +110,14 @@ def measure(seconds: float, stream: Stream | None) -> Measure:
 
     Of a stream it is queries/s, were each as slow as the percentile; else samples/s with every session busy.
     """
+    # By the side's identity: what its last turn found.
+    known: dict[int, float] = {}
 
     def rate(side: Side) -> float:
         if stream is None:
-            return speed.throughput(side.subject, side.sessions, side.serving, seconds)
+            found = speed.throughput(side.subject, side.sessions, side.serving, seconds, known.get(id(side)))
+            known[id(side)] = found
+            return found
         return 1 / speed.query_latency(
             side.subject, side.sessions, side.serving.batch, stream.samples_per_query, seconds, stream.percentile
         )

@@ -19,14 +19,21 @@ from suite.subject import Subject
 from suite.variant import Serving
 
 
-def throughput(subject: Subject, sessions: list[Session], serving: Serving, seconds: float) -> float:
-    """Returns samples a second with every session busy."""
+def throughput(
+    subject: Subject, sessions: list[Session], serving: Serving, seconds: float, known: float | None = None
+) -> float:
+    """Returns samples a second with every session busy.
+
+    How many samples take about so many seconds is found out first, which takes nearly as long, unless a rate is `known`.
+    """
     count = serving.batch * len(sessions) * 2
-    elapsed = answer_all(subject, sessions, serving, count)
-    while elapsed < seconds / 4:
-        count *= 4
+    if known is None:
         elapsed = answer_all(subject, sessions, serving, count)
-    count = max(count, int(count / elapsed * seconds))
+        while elapsed < seconds / 4:
+            count *= 4
+            elapsed = answer_all(subject, sessions, serving, count)
+        known = count / elapsed
+    count = max(count, int(known * seconds))
     return count / answer_all(subject, sessions, serving, count)
 
 

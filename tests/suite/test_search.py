@@ -276,6 +276,15 @@ def test_a_throughput_is_near_what_the_simulation_can(simulated: Subject) -> Non
     assert 64 / 3.28e-3 / 5 < rate < 64 / 3.28e-3 * 1.05
 
 
+def test_a_throughput_that_is_known_is_asked_for_once(simulated: Subject) -> None:
+    answered: list[int] = []
+    counting = replace(simulated, beat=answered.append)
+    with loaded(counting, Serving(64, 0, 1, 1, "cpu")) as sessions:
+        answered.clear()
+        speed.throughput(counting, sessions, Serving(64, 0, 1, 1, "cpu"), 0.1, known=10_000.0)
+    assert sum(answered) == 1000
+
+
 class Session:
     """Notes what it is asked, and answers with the last digit of a sample's index; `slow` batches take longer."""
 
