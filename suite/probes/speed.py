@@ -24,7 +24,7 @@ def throughput(
 ) -> float:
     """Returns samples a second with every session busy.
 
-    How many samples take about so many seconds is found out first, which takes nearly as long, unless a rate is `known`.
+    How many samples take about so many seconds is found out first, which takes nearly as long, unless it is `known`.
     """
     count = serving.batch * len(sessions) * 2
     if known is None:
