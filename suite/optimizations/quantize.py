@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.errors import UsageError
 from common.files import digest_of, sha256_bytes, sha256_file
 from reference_models.base import Workload
-from suite.optimizations import _quantize_torch, _weights_alone
+from suite.optimizations import _powers, _quantize_torch, _weights_alone
 from suite.optimizations._onnx import KEEPING, check_backend, kept
 from suite.parameters import KEEP, Values
 from suite.plugins import BackendDescription
@@ -31,6 +31,7 @@ CHOICES = {
     "what": ("all", "weights"),
     "scales": ("static", "dynamic"),
     "granularity": ("channel", "tensor"),
+    "scale": ("float", "power-of-two"),
     "calibration": ("minmax", "percentile", "entropy", "histogram"),
     "activations": ("uint8", "int8"),
     "symmetry": ("asymmetric", "symmetric"),
@@ -44,7 +45,7 @@ FINAL = True
 
 # What scales that come from each batch leave nothing to choose of; of granularity, as onnxruntime's integer convolution
 # has one scale a tensor.
-OF_STATIC = ("granularity", "calibration", "activations", "symmetry", "samples")
+OF_STATIC = ("granularity", "scale", "calibration", "activations", "symmetry", "samples")
 # What there is to choose of where weights alone are quantized.
 OF_WEIGHTS = ("type", "what", "symmetry", "group", KEEP)
 BITS = {"int8": 8, "int4": 4}
@@ -197,20 +198,28 @@ def _static(
     with tempfile.TemporaryDirectory() as folder:
         ranges = Path(folder) / "ranges.json"
         ranges.write_bytes(_ranges(ready, method, samples, symmetric=symmetric))
-        quantize_static(
-            ready,
-            target,
-            None,
-            quant_format=QuantFormat.QDQ,
-            per_channel=_value(parameters, "granularity") == "channel",
-            reduce_range=_value(parameters, "range") == "reduced",
-            activation_type=getattr(QuantType, {"uint8": "QUInt8", "int8": "QInt8"}[_value(parameters, "activations")]),
-            weight_type=QuantType.QInt8,
-            calibrate_method=method,
-            nodes_to_exclude=without,
-            extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True},
-            calibration_cache_path=ranges,
-        )
+
+        def quantized(path: Path, options: Mapping[str, Any]) -> None:
+            kind = {"uint8": "QUInt8", "int8": "QInt8"}[_value(parameters, "activations")]
+            quantize_static(
+                ready,
+                path,
+                None,
+                quant_format=QuantFormat.QDQ,
+                per_channel=_value(parameters, "granularity") == "channel",
+                reduce_range=_value(parameters, "range") == "reduced",
+                activation_type=getattr(QuantType, kind),
+                weight_type=QuantType.QInt8,
+                calibrate_method=method,
+                nodes_to_exclude=without,
+                extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, **options},
+                calibration_cache_path=ranges,
+            )
+
+        if _value(parameters, "scale") == "power-of-two":
+            _powers.quantize(quantized, target)
+        else:
+            quantized(target, {})
 
 
 def _ranges(model: Path, method: Any, samples: NDArray[np.float32], *, symmetric: bool) -> bytes:

@@ -6,16 +6,20 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from common.errors import UsageError
 from reference_models.base import Workload
 from reference_models.datasets import fashion_mnist
 from suite import derived, plugins, recipes, shelf
 from suite.backends import onnxruntime
+from suite.optimizations import _powers
 from suite.recipes import Step
 from tests.conformance import loading
 from tests.suite.commands import ROOT
@@ -23,7 +27,7 @@ from tests.suite.commands import ROOT
 pytestmark = pytest.mark.side_by_side
 
 WORKLOADS = [plugins.workload(name) for name in ("fashion-resnet", "fashion-mobilenet")]
-RESNET = WORKLOADS[0]
+RESNET, MOBILENET = WORKLOADS
 COUNT = 1000
 
 
@@ -45,6 +49,7 @@ def arithmetic(recipe: str, workload: Workload = RESNET) -> dict[str, int]:
     [
         "range=reduced",
         "granularity=tensor",
+        "granularity=tensor,scale=power-of-two",
         "scales=dynamic,range=reduced",
         "calibration=percentile,range=reduced,samples=64",
     ],
@@ -75,6 +80,31 @@ def test_the_profile_says_which_arithmetic_ran(recipe: str, kinds: set[str]) -> 
         assert {label.partition(" on ")[0] for label in found} == kinds
         # Half of the operations of the network's card, whatever does them.
         assert sum(found.values()) == total
+
+
+@pytest.mark.parametrize("more", ["granularity=tensor", "range=reduced", "activations=int8,symmetry=symmetric"])
+def test_scales_are_powers_of_two_where_that_is_asked_for(more: str) -> None:
+    """Each is the float scale rounded up, zero stays a code, and integer kernels run it."""
+
+    def values(recipe: str) -> dict[str, NDArray[Any]]:
+        graph = onnx.load(loading.variant("onnxruntime", MOBILENET, recipe).model.path).graph
+        return {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+
+    plain, powers = values(f"quantize:int8,{more}"), values(f"quantize:int8,scale=power-of-two,{more}")
+    scales = [name for name in powers if name.endswith("_scale") and not name.endswith("_quantized_scale")]
+    assert len(scales) >= 38
+    for name in scales:
+        assert np.all(np.frexp(powers[name])[0] == 0.5), name
+        assert np.all((plain[name] <= powers[name]) & (powers[name] < 2 * plain[name])), name
+        zero = f"{name.removesuffix('_scale')}_zero_point"
+        least = [(np.iinfo(one[zero].dtype).min - one[zero].astype(float)) * one[name] for one in (plain, powers)]
+        assert np.all(least[1] <= least[0] + powers[name] / 2), name
+    assert "uint8 x int8" in " ".join(arithmetic(f"quantize:int8,scale=power-of-two,{more}", MOBILENET))
+
+
+def test_a_scale_is_rounded_up() -> None:
+    scales = np.array([1.0, 1.0000001, 0.75, 2.0**-20, 3.0], np.float32)
+    assert _powers.up(scales).tolist() == [1.0, 2.0, 1.0, 2.0**-20, 4.0]
 
 
 def test_the_same_recipe_makes_the_same_bytes(tmp_path: Path) -> None:
