@@ -70,6 +70,10 @@ READING = (
     "counts?: the verdict of full runs through LoadGen where there were some; else whether the target was met when it "
     "was measured. In Server a full run is at the highest load that was found. Certified: the loss is within the "
     "margin that the target allows, with 95 % confidence.",
+    "counts for: the throughput where full runs count, and 0 where they do not. Certified: the lower end of its "
+    "interval, where the loss is certified too. Right answers/s: of the full run, in Server those within the limit. "
+    "Least change seen: of the throughput, by an interval as wide. Errors: wrong answers over the reference's, with "
+    "the interval of two correlated counts (Nam and Blackwelder). Ranks: ✗ is worth nothing, ? had no full runs.",
     "pictures: green counts, red is worth nothing, grey had no full runs; a triangle lies deeper than is drawn; the "
     "line joins what nothing else beats in both.",
 )
