@@ -126,6 +126,13 @@ CAPACITY = 10_000
                 and 0 < found["suite_outside"] < found["suite"] - 1e6 / CAPACITY + 1
             ),
         ),
+        # However busy the machine is, ten samples that take 10 ms between two batches are too many.
+        ("outside", {"serving": TWO, "scenario": "offline", "hint": 3000.0}, lambda found: 0 < found < 1000),
+        (
+            "outside",
+            {"serving": TWO, "scenario": "offline", "system": "least", "hint": 3000.0},
+            lambda found: 0 < found < 1000,
+        ),
         # What is followed adds to a query, and is seldom: the median of the others is no shorter than the model.
         (
             "followed",
@@ -312,6 +319,7 @@ class Faked:
             "served": lambda: {"serving": SERVED, "samples_per_s": 7000.0},
             "offline": lambda: {"base": 5000.0, "suite": 4980.0},
             "offline_parts": lambda: {"base": 200.0, "suite": 200.8, "base_outside": 1.0, "suite_outside": 1.9},
+            "outside": lambda: 2.0 if "system" in job else 1.5,
             "single_stream": lambda: {"base": 300.0, "suite": 306.0 if "system" in job else 302.0},
             "followed": lambda: {"base": 300.0, "suite": 300.5},
             "loaded_test": lambda: self.loaded(job),

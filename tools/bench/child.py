@@ -228,6 +228,37 @@ def offline_parts(job: dict[str, Any]) -> Any:
     return {name: took / whole for name, took in found.items()}
 
 
+def outside(job: dict[str, Any]) -> Any:
+    """Returns µs a sample that the workers of an Offline test spend outside the sessions, between two batches.
+
+    Of the suite, or of another system that the job names; a worker's first batch begins the count, its last ends it.
+    """
+    subject, serving = _subject(job), Serving(**job["serving"])
+    sessions = subject.load(serving)
+    raw_loop.turns_ended(subject, sessions, serving.batch, raw_loop.WARM_S)
+    begun, ended, inside = dict[int, int](), dict[int, int](), defaultdict[int, int](int)
+    samples = defaultdict[int, int](int)
+
+    def timed(predict: Callable[..., Any]) -> Callable[..., Any]:
+        def call(given: Any) -> Any:
+            thread, start = threading.get_ident(), time.perf_counter_ns()
+            found = predict(given)
+            ended[thread] = time.perf_counter_ns()
+            begun.setdefault(thread, start)
+            inside[thread] += ended[thread] - start
+            samples[thread] += len(given)
+            return found
+
+        return call
+
+    sut = (_other if "system" in job else _system)(subject, sessions, serving, job)
+    for session in sessions:
+        session.predict = timed(session.predict)  # type: ignore[method-assign]
+    _run(sut, subject, job)
+    between = sum(ended[thread] - begun[thread] - inside[thread] for thread in ended)
+    return between / sum(samples.values()) / len(sessions) / 1000
+
+
 def single_stream(job: dict[str, Any]) -> Any:
     """Returns the median microseconds of a raw turn and of a single-stream query.
 
@@ -366,6 +397,7 @@ def head_to_head(job: dict[str, Any]) -> Any:
 TASKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "offline": offline,
     "offline_parts": offline_parts,
+    "outside": outside,
     "single_stream": single_stream,
     "followed": followed,
     "loaded_test": loaded_test,

@@ -35,6 +35,7 @@ MEASURES: dict[str, list[Measure]] = {
     "null-server": _each(null.null_server, list(null.SERVERS), ["bare"]),
     "least": [
         *_each(server.least, WORKLOADS),
+        *_each(offline.offline_least, WORKLOADS, BACKENDS),
         *_each(null.null_single_stream, ["least"]),
         *_each(null.null_offline, ["least"]),
         *_each(null.null_server, ["plain", "coalesced"], ["least"]),

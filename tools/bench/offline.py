@@ -67,6 +67,22 @@ def offline_parts(bench: Bench, workload: str, backend: str) -> Iterator[Row]:
     yield row(f"{name}, outside the sessions", "raw loop", "µs a sample", outside, bar, ratio=False, bound=bound)
 
 
+def offline_least(bench: Bench, workload: str, backend: str) -> Iterator[Row]:
+    """Yields what the suite spends outside the sessions minus what the least that Python can do with a queue spends."""
+    subject = bench.subject(workload, backend)
+    found = child("served", subject=subject, tune_seconds=0)
+    job = {"subject": subject, "serving": found["serving"], **offline_load(bench, found["samples_per_s"])}
+    sides = {True: {**job, "system": "least"}, False: job}
+    name = f"Offline outside the sessions, {workload}, {backend}, beside the least in Python"
+
+    def measure(least_first: bool) -> tuple[float, float]:
+        seen = {side: child("outside", **sides[side]) for side in (least_first, not least_first)}
+        return seen[True], seen[False]
+
+    pairs = bench.in_turn(name, measure)
+    yield row(name, "least in Python", "µs a sample", pairs, None, ratio=False, why=shown(found["serving"]))
+
+
 def accuracy_path(bench: Bench) -> Iterator[Row]:
     """Yields the time of a sample in an accuracy run over that in an Offline performance run."""
     subject = bench.subject(WORKLOADS[0], "onnxruntime")
