@@ -85,6 +85,21 @@ def test_confidence_is_the_probability_of_the_answer() -> None:
     assert confidence(logits) == pytest.approx([0.7, 0.5], rel=1e-4)
 
 
+def test_each_side_is_asked_as_much_as_its_own_last_turn_told(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+
+    def throughput(subject: object, sessions: object, serving: object, seconds: float, known: float | None) -> float:
+        asked.append(known)
+        return 100.0 * len(asked)
+
+    monkeypatch.setattr(contest.speed, "throughput", throughput)
+    one, other = (Side.loaded(subject("simulated", data_root), SERVING) for _ in range(2))
+    rate = measure(1.0, None)
+    for side in (one, other, other, one):
+        rate(side)
+    assert asked == [None, None, 200.0, 100.0]
+
+
 @pytest.mark.parametrize("stream", [None, Stream(2, 0.9)])
 def test_a_block_has_two_turns_of_each_side(
     stream: Stream | None, data_root: Path, monkeypatch: pytest.MonkeyPatch

@@ -210,6 +210,9 @@ def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> N
             "tune of prune-channels cannot be '4'. Allowed: 0, 1, 2, 3, 5, 10, 20",
         ),
         ("prune-channels:0.3", "torch", "prune-channels makes an ONNX model, and the backend torch loads safetensors"),
+        ("quantize:int8,scales=dynamic,scale=power-of-two", "onnxruntime", "scale of quantize says nothing with"),
+        ("quantize:int8,what=weights,scale=power-of-two", "onnxruntime", "scale of quantize says nothing with what"),
+        ("quantize:int8,scale=power-of-two", "torch", "scale=power-of-two of quantize is not for torch"),
         ("quantize:int8,scales=dynamic,granularity=tensor", "onnxruntime", "granularity of quantize says nothing with"),
         (
             "quantize:int8+prune:0.5",

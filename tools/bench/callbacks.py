@@ -94,6 +94,7 @@ class LeastQueue(Callback):
                     more = waiting.popleft()
                     if len(ids) + len(more[0]) > most:
                         waiting.appendleft(more)
+                        ring()
                         return
                     ids += more[0]
                     indices += more[1]

@@ -88,9 +88,7 @@ def _study_all(where: Places) -> None:
     study = read(Path(PLAN.value)) if PLAN.value else default(WORKLOADS.value, quick=QUICK.value)
     folder = where.folder
     budget_s = clock.seconds(BUDGET.value) if FLAGS["budget"].present else inf
-    if RETRY.value:
-        shelf.forget_failures(folder, study.cells)
-    took = conduct.carry_out(study, where, budget_s)
+    took = conduct.carry_out(study, where, budget_s, retry=RETRY.value)
     rows = findings.rows(study, folder, where.data_dir)
     _write(folder, rows, [_machine(folder), clock.sentence(took, budget_s)])
     print((folder / "study.md").read_text(encoding="utf-8").partition("\n## ")[0].rstrip())
@@ -105,9 +103,7 @@ def _seek(where: Places) -> None:
     budget_s = clock.seconds(BUDGET.value if FLAGS["budget"].present else BEST_BUDGET)
     study = read(Path(PLAN.value)) if PLAN.value else best.default(WORKLOADS.value, quick=QUICK.value)
     search, folder = best.search_of(study), where.folder
-    if RETRY.value:
-        shelf.forget_failures(folder, search.cells)
-    found, took = best.carry_out(search, where, budget_s)
+    found, took = best.carry_out(search, where, budget_s, retry=RETRY.value)
     target = plugins.workload(search.reference.workload).target
     text = best_report.markdown(found, target, [clock.sentence(took, budget_s), _machine(folder)])
     record = best_report.record(found, target, {"took_s": took, "budget_s": budget_s})

@@ -78,14 +78,19 @@ def search_of(study: Study) -> Search:
     return Search((reference, *(cell for cell in study.cells if cell != reference)), study.seconds, study.width)
 
 
-def carry_out(search: Search, places: Places, budget_s: float) -> tuple[list[Candidate], dict[str, float]]:
+def carry_out(
+    search: Search, places: Places, budget_s: float, *, retry: bool = False
+) -> tuple[list[Candidate], dict[str, float]]:
     """Returns the candidates after what the budget allows, the reference first, and the seconds that each part took.
 
-    Raises UsageError where data are missing or a file is damaged, RunFailed where the reference cannot be measured.
+    Raises UsageError where data are missing, a file is damaged, or another process is at the folder; RunFailed where
+    the reference cannot be measured.
     """
     workload = plugins.workload(search.reference.workload)
     truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
     with shelf.claimed(places.folder):
+        if retry:
+            shelf.forget_failures(places.folder, search.cells)
         clock = Clock(places.folder, "best", budget_s)
 
         def known() -> list[Candidate]:

@@ -46,15 +46,17 @@ class Places:
     data_dir: Callable[[str], str]
 
 
-def carry_out(study: Study, places: Places, budget_s: float = math.inf) -> dict[str, float]:
+def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry: bool = False) -> dict[str, float]:
     """Measures what is not yet measured and judges the fastest; returns the seconds that cells and full runs took.
 
-    Raises UsageError where the data are missing, or the folder takes nothing.
+    Raises UsageError where the data are missing, the folder takes nothing, or another process is at it.
     """
     for workload in {cell.workload: plugins.workload(cell.workload) for cell in study.cells}.values():
         # What all cells lack is no row of each.
         workload.open_dataset(Path(places.data_dir(workload.dataset_name)))
     with shelf.claimed(places.folder):
+        if retry:
+            shelf.forget_failures(places.folder, study.cells)
         clock = Clock(places.folder, "study", budget_s)
         # What full runs have left is for the cells again.
         for share in (RUNS_SHARE, 0.0):

@@ -112,7 +112,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Inversion:
-    """Two variants of one workload that throughput alone ranks one way, and what counts the other way."""
+    """Two variants of one workload: the faster one is worth nothing, the better one not known to be."""
 
     faster: Row
     better: Row

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tools.study import merge, report, table
 from tools.study.findings import Row
 from tools.study.merge import Member, Shared, Side
-from tools.study.report import HEAD, READING, groups, markdown_table
+from tools.study.report import HEAD, READING_ROWS, groups, markdown_table
 
 ABOUT = (
     "differs in throughput: the 95 % intervals do not meet; a recipe of one block has none, and never differs.",
@@ -30,7 +30,7 @@ def markdown(members: Sequence[Member]) -> str:
             if rows:
                 parts += [f"### {title}: machine {member.label}", ""]
                 parts += [*markdown_table(HEAD, [report.cells(row) for row in rows]), ""]
-    return "\n".join([*parts, "## How to read it", "", *(f"- {line}" for line in (*ABOUT, *READING[:-1])), ""])
+    return "\n".join([*parts, "## How to read it", "", *(f"- {line}" for line in (*ABOUT, *READING_ROWS)), ""])
 
 
 def machines(members: Sequence[Member]) -> Iterator[str]:

@@ -57,7 +57,7 @@ def markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-READING = (
+READING_ROWS = (
     "throughput: the variant's over the reference's, the geometric mean of blocks in which the two take turns, loaded "
     "side by side in one process. Offline and in Server it is samples/s with all sessions busy, in the batches of "
     "either; in the streams one over the percentile of a query's latency. 95 %: Student's t on the logarithms of the "
@@ -70,10 +70,14 @@ READING = (
     "counts?: the verdict of full runs through LoadGen where there were some; else whether the target was met when it "
     "was measured. In Server a full run is at the highest load that was found. Certified: the loss is within the "
     "margin that the target allows, with 95 % confidence.",
-    "counts for: the throughput where full runs count, and 0 where they do not. Certified: the lower end of its "
-    "interval, where the loss is certified too. Right answers/s: of the full run, in Server those within the limit. "
-    "Least change seen: of the throughput, by an interval as wide. Errors: wrong answers over the reference's, with "
-    "the interval of two correlated counts (Nam and Blackwelder). Ranks: ✗ is worth nothing, ? had no full runs.",
+)
+READING = (
+    *READING_ROWS,
+    "counts for: the throughput where full runs count, 0 where they do not, and not judged where there were none. "
+    "Certified: the lower end of its interval, where the loss is certified too. Right answers/s: of the full run, in "
+    "Server those within the limit. Least change seen: of the throughput, by an interval as wide. Errors: wrong "
+    "answers over the reference's, with the interval of paired counts (Bonett and Price). Ranks: ✗ is worth nothing, ? "
+    "had no full runs.",
     "pictures: green counts, red is worth nothing, grey had no full runs; a triangle lies deeper than is drawn; the "
     "line joins what nothing else beats in both.",
 )

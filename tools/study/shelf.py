@@ -1,6 +1,6 @@
 """A study on disk: one file a finished cell, written whole or not at all, so that it goes on wherever it was ended.
 
-study.json         the machine and the sources that all of it is of; lock: who is at it
+study.json         the machine and the sources that all of it is of; lock: held while a process is at it
 cells/ID.json      what was measured of a cell, or why it could not be; ID.npz: its answers and its confidence in
                    each, in index order
 verdicts/ID.json   the verdict of its full runs, which lie in results/

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from suite import arithmetic
-from tools.study.findings import Row
+from tools.study.findings import UNJUDGED, Row
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -80,7 +80,7 @@ def _values(row: Row) -> dict[str, Any]:
         "ratio_high_95": row.ends[1] if row.ends else "",
         "smallest_change_seen": "" if row.smallest_seen is None else row.smallest_seen,
         "blocks": row.blocks,
-        "valid_ratio": row.valid_ratio,
+        "valid_ratio": "" if row.state == UNJUDGED else row.valid_ratio,
         "certified_ratio": row.certified_ratio,
         "accuracy_percent": row.accuracy,
         "target_percent": row.target,

@@ -64,7 +64,7 @@ class Made:
     def judge(self, cell: Cell, counts: bool) -> None:
         check = {"name": "complete", "passed": counts, "detail": "as it was"}
         metric = {"value": 7000.0, "unit": "samples/s"}
-        verdict = {"counts": counts, "checks": [check], "metric": metric}
+        verdict = {"counts": counts, "checks": [check], "metric": metric, "goodput": {"per_s": 6543.0}}
         record = {"cell": asdict(cell), "state": "judged", "reason": None, "result": "results/x", "verdict": verdict}
         shelf.keep_verdict(self.folder, cell, record)
 

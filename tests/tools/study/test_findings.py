@@ -233,6 +233,12 @@ def test_every_figure_names_the_file_that_it_is_from(made: Made) -> None:
 def test_what_is_certain_of_a_throughput_is_beside_it(made: Made) -> None:
     text = report.markdown(made.rows(), [])
     assert "| `prune:0.1` | not judged | 0 |  | certified (0.94 points) |" in text
+    row = next(row for row in made.rows() if row.cell == of(RESNET, "quantize:int8"))
+    assert f"| `quantize:int8` | {row.ratio:.3f} | {row.certified_ratio:.3f} | 6,543 | certified (0.94" in text
+    line = next(
+        line for line in table.table(made.rows()).splitlines() if "resnet" in line and ",quantize:int8," in line
+    )
+    assert ",6543.0," in line
     assert "| `quantize:int8` | 0 | 0 |  | regression certified (0.94 points) |" in text
     assert "| `quantize:int8` | 1,050 | 0 | 0 | 2.615 times | " in text
 

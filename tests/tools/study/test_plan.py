@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UsageError
 from suite import plugins, recipes
-from tools.study.plan import QUICK, RECIPES, Cell, cells_of, default, read
+from tools.study.plan import QUICK, RECIPES, TELLING, TORCH, Cell, cells_of, default, read
 
 pytestmark = pytest.mark.side_by_side
 
@@ -43,6 +43,11 @@ def test_the_recipes_of_its_own_are_many_and_all_are_written_as_they_are_kept() 
         ("torch", "offline"),
     }
     assert len(whole) == len(set(whole))
+    # A budget that ends early takes from the sweeps, and not from what tells most.
+    assert set(TELLING) <= set(RECIPES) and len(TELLING) == len(TORCH) == 10
+    sweeps = [number for number, cell in enumerate(whole) if cell.recipe not in ("", *TELLING, *TORCH)]
+    telling = [number for number, cell in enumerate(whole) if cell.recipe in TELLING or cell.backend == "torch"]
+    assert max(telling) < min(sweeps)
     assert {cell.backend for cell in default(["all"], quick=True).cells} == {"onnxruntime"}
 
 

@@ -42,7 +42,6 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
     folder = tmp_path / "study"
     command = study(folder)
     command.await_line("cell 2 of 4", 200)
-    assert f"Another process is at the study in {folder}" in study(folder).end(60).sentence
     command.process.send_signal(signal.SIGKILL)
     assert not command.end(30).left_behind
     kept = {path: path.read_bytes() for path in (folder / "cells").iterdir()}
@@ -135,6 +134,16 @@ def test_a_study_of_another_machine_is_not_gone_on_with(tmp_path: Path) -> None:
     about = {**shelf.claim(tmp_path / "study"), "fingerprint": {"cpu_model": "another"}}
     (tmp_path / "study" / "study.json").write_text(json.dumps(about))
     assert "begun on another machine" in study(tmp_path / "study").end(60).sentence
+
+
+def test_two_are_never_at_one_study(tmp_path: Path) -> None:
+    """Not even to forget what failed."""
+    cell, folder = Cell("fashion-resnet", "onnxruntime", "offline", ""), tmp_path / "study"
+    with shelf.claimed(folder):
+        shelf.keep_measured(folder, cell, {"cell": {}, "state": "failed", "reason": "it was so"})
+        ended = study(folder, "--retry-failed").end(60)
+    assert ended.code == 2 and f"Another process is at the study in {folder}" in ended.sentence
+    assert (shelf.measured(folder, cell) or {})["reason"] == "it was so"
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
