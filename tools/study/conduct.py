@@ -68,7 +68,7 @@ def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry
 def _measure_all(study: Study, places: Places, clock: Clock, share: float) -> None:
     """Measures the cells that are not yet, as far as they leave a share of the budget for full runs."""
     for number, cell in enumerate(study.cells, 1):
-        kind = f"{shelf.CELLS}/{cell.scenario}"
+        kind = f"{shelf.CELLS}/{cell.backend}/{cell.scenario}"
         longest_s = clock.longest(kind) or clock.longest(shelf.CELLS)
         if shelf.measured(places.folder, cell) is not None or not clock.allows(longest_s, share):
             continue
@@ -80,7 +80,10 @@ def _measure_all(study: Study, places: Places, clock: Clock, share: float) -> No
 def _judge_all(study: Study, places: Places, clock: Clock) -> None:
     chosen = list(to_judge(study, places.folder))
     for number, cell in enumerate(chosen, 1):
-        kind, first_s = f"{shelf.VERDICTS}/{cell.scenario}", PEAK_S if cell.scenario == "server" else RUN_S
+        kind, first_s = (
+            f"{shelf.VERDICTS}/{cell.backend}/{cell.scenario}",
+            PEAK_S if cell.scenario == "server" else RUN_S,
+        )
         if shelf.verdict(places.folder, cell) is not None or not clock.allows(clock.longest(kind) or first_s):
             continue
         say(f"study: full runs {number} of {len(chosen)}: {_said(cell, clock)}")

@@ -64,7 +64,9 @@ def test_of_a_larger_budget_cells_get_what_the_full_runs_before_do_not_need_agai
     study = Studied(tmp_path, monkeypatch)
     for cell in OFFLINE_CELLS[:4]:
         study._measure(STUDY, cell, None)  # type: ignore[arg-type]
-    took = {f"cells/offline/{cell.id}": CELL_S for cell in OFFLINE_CELLS[:4]} | {"verdicts/offline/x": 60.0}
+    took = {f"cells/onnxruntime/offline/{cell.id}": CELL_S for cell in OFFLINE_CELLS[:4]} | {
+        "verdicts/onnxruntime/offline/x": 60.0
+    }
     shelf.keep(tmp_path, shelf.CLOCKS, "study", {"took_s": took})
     study.go_on(125)
     assert [cell for kind, cell in study.steps[4:] if kind == "cell"] == list(OFFLINE_CELLS[4:6])
