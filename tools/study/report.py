@@ -30,8 +30,8 @@ HEAD = ("recipe", "throughput", "95 %", "top-1", "points", "p", "changed", "wors
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
-    """Returns the rows of each workload, backend and scenario of which something was tried, with their title."""
-    return [(title, own) for title, own in _grouped(rows) if any(row.state != LEFT_OUT for row in own)]
+    """Returns the rows of each workload, backend and scenario that were tried, with their title."""
+    return _grouped([row for row in rows if row.state != LEFT_OUT])
 
 
 def _grouped(rows: Sequence[Row]) -> list[Group]:
