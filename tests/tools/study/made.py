@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,29 @@ def of(reference: Cell, recipe: str) -> Cell:
     return Cell(reference.workload, reference.backend, reference.scenario, recipe)
 
 
+def data_dir(dataset: str) -> str:
+    return str(cache_dir("", os.environ) / "data" / dataset)
+
+
+@cache
+def truth(workload: str) -> np.ndarray[Any, Any]:
+    found = plugins.workload(workload)
+    return found.open_dataset(Path(data_dir(found.dataset_name))).truth()
+
+
+def answers(cell: Cell, wrong: int) -> np.ndarray[Any, Any]:
+    """Returns answers of which the first `wrong` are wrong."""
+    found = truth(cell.workload).astype(np.int64)
+    found[:wrong] = (found[:wrong] + 1) % 10
+    return found
+
+
+def two_blocks(ratio: float) -> list[dict[str, Any]]:
+    """Returns blocks of a variant that is about so many times as fast."""
+    turns = ([100 * ratio, 101 * ratio], [99 * ratio, 100 * ratio])
+    return [{"reference": [100.0, 100.0], "variant": one, "reference_outside": True} for one in turns]
+
+
 class Made:
     """A study on disk whose cells never ran."""
 
@@ -29,18 +53,8 @@ class Made:
         self.cells: list[Cell] = []
         write_json(folder / shelf.ABOUT, {"schema": shelf.SCHEMA, "fingerprint": {"cores": 2}})
 
-    def data_dir(self, dataset: str) -> str:
-        return str(cache_dir("", os.environ) / "data" / dataset)
-
-    def truth(self, cell: Cell) -> np.ndarray[Any, Any]:
-        workload = plugins.workload(cell.workload)
-        return workload.open_dataset(Path(self.data_dir(workload.dataset_name))).truth()
-
     def add(self, cell: Cell, ratio: float, wrong: int, arithmetic: dict[str, int] | None = None) -> None:
         """Adds a cell: its speed over the reference's, and how many of the 10,000 answers are wrong, from the first."""
-        answers = self.truth(cell).astype(np.int64).copy()
-        answers[:wrong] = (answers[:wrong] + 1) % 10
-        block = {"reference": [100.0, 100.0], "variant": [100 * ratio, 101 * ratio], "reference_outside": True}
         record = {
             "cell": asdict(cell),
             "state": "measured",
@@ -50,11 +64,12 @@ class Made:
             "first_blocks": 2,
             "machine_during": {"other_work_cores": 1.5 if cell.recipe == "prune:0.1" else 0.0},
             "changes_with_batch": 20 if cell.recipe == "quantize:int8" else 0,
-            "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}] if ratio else [],
+            "blocks": two_blocks(ratio) if ratio else [],
         }
         # The first samples are the least sure.
-        confidence = np.linspace(0.3, 1, len(answers), dtype=np.float32)
-        shelf.keep_measured(self.folder, cell, record, shelf.Answers(answers, confidence))
+        found = answers(cell, wrong)
+        confidence = np.linspace(0.3, 1, len(found), dtype=np.float32)
+        shelf.keep_measured(self.folder, cell, record, shelf.Answers(found, confidence))
         self.cells.append(cell)
 
     def fail(self, cell: Cell, reason: str) -> None:
@@ -69,4 +84,4 @@ class Made:
         shelf.keep_verdict(self.folder, cell, record)
 
     def rows(self) -> list[Row]:
-        return findings.rows(Study(tuple(self.cells)), self.folder, self.data_dir)
+        return findings.rows(Study(tuple(self.cells)), self.folder, data_dir)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.study.made import RESNET, Made, of
+from tests.tools.study.made import RESNET, Made, data_dir, of
 from tools.study import conduct, shelf
 from tools.study.conduct import Places
 from tools.study.plan import Cell, Study
@@ -40,7 +40,7 @@ class Studied(Made):
 
     def go_on(self, budget_s: float) -> float:
         """Starts the study again; returns how many seconds all of it took so far."""
-        return sum(conduct.carry_out(STUDY, Places(self.folder, self.folder, self.data_dir), budget_s).values())
+        return sum(conduct.carry_out(STUDY, Places(self.folder, self.folder, data_dir), budget_s).values())
 
 
 def test_a_budget_is_kept_and_a_larger_one_goes_on_with_what_was_left_out(

@@ -3,11 +3,9 @@
 import csv
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,7 @@ import numpy as np
 import pytest
 
 from common.errors import UsageError
-from suite import plugins
-from suite.places import cache_dir
+from tests.tools.study.made import answers, data_dir, two_blocks
 from tools.study import merge, merge_report, shelf
 from tools.study.plan import Cell
 
@@ -26,16 +23,6 @@ REFERENCE = Cell("fashion-resnet", "onnxruntime", "offline", "")
 FAST, PRUNED, ALONE = (
     Cell("fashion-resnet", "onnxruntime", "offline", recipe) for recipe in ("quantize:int8", "prune:0.1", "cluster:8")
 )
-
-
-def data_dir(dataset: str) -> str:
-    return str(cache_dir("", os.environ) / "data" / dataset)
-
-
-@cache
-def truth() -> np.ndarray[Any, Any]:
-    workload = plugins.workload(REFERENCE.workload)
-    return workload.open_dataset(Path(data_dir(workload.dataset_name))).truth()
 
 
 class Machine:
@@ -48,9 +35,6 @@ class Machine:
 
     def add(self, cell: Cell, ratio: float, wrong: int, model: str = "m") -> None:
         """Adds a cell of two blocks, whose first `wrong` answers are wrong."""
-        answers = truth().copy()
-        answers[:wrong] = (answers[:wrong] + 1) % 10
-        block = {"reference": [100.0, 100.0], "variant": [100 * ratio, 101 * ratio], "reference_outside": True}
         record = {
             "cell": asdict(cell),
             "state": "measured",
@@ -62,10 +46,11 @@ class Machine:
             "accuracy_percent": 100 - wrong / 100,
             "arithmetic": {"uint8 x int8 on CPU": 9},
             "variant": {"model": {"sha256": model}},
-            "blocks": [block, {**block, "variant": [99 * ratio, 100 * ratio]}],
+            "blocks": two_blocks(ratio),
         }
-        confidence = np.full(len(answers), 0.9, np.float32)
-        shelf.keep_measured(self.folder, cell, record, shelf.Answers(answers, confidence))
+        found = answers(cell, wrong)
+        confidence = np.full(len(found), 0.9, np.float32)
+        shelf.keep_measured(self.folder, cell, record, shelf.Answers(found, confidence))
         self.number += 1
 
     def judge(self, cell: Cell, counts: bool) -> None:
