@@ -51,7 +51,7 @@ class Dataset(Protocol):
         """Returns samples, preprocessed; raises IndexError for one not resident.
 
         As the reference takes them they are float32, shape (n, *input_shape). They are the same bits however they were
-        loaded.
+        loaded. Nobody may write to them: they can be the resident ones.
         """
         ...
 

@@ -23,7 +23,8 @@ class Session(Protocol):
     def predict(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Returns the raw outputs, shape (n, *output_shape), of samples in the form that the model takes.
 
-        That is float32 of shape (n, *input_shape), but for a recipe with an `input` step.
+        That is float32 of shape (n, *input_shape), but for a recipe with an `input` step. They are not to be changed:
+        it can be given those of LoadGen's library, of which a query of one sample is given no copy.
         """
         ...
 

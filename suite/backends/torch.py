@@ -76,6 +76,8 @@ def load(model: Model, workload: Workload, *, device: str, threads: int, options
             f"torch.compile needs one of {', '.join(compilers)} for {device}, and none is on the PATH. "
             f"Install {compilers[0]}, or leave out fuse:compile."
         )
+    # torch takes arrays that may not be written to, as it may not; it only says so.
+    warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
     # Sessions share a network, which is only read. A compiled one has the number of threads in it.
     key = (workload.name, model.sha256, device, threads if compiled else None)
     with _networks_lock:

@@ -69,6 +69,17 @@ def test_one_row_of_output_a_sample(name: str, count: int, workload: Workload) -
 
 
 @pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.filterwarnings("error")
+def test_one_sample_is_answered_where_it_lies(name: str, workload: Workload) -> None:
+    """LoadGen's library itself, at an address that no allocator chose, and not to be written to."""
+    samples = images(workload.name, 64)[:8].copy()
+    samples.flags.writeable = False
+    with session(name, workload) as opened:
+        found = np.concatenate([opened.predict(samples[row : row + 1]).copy() for row in range(len(samples))])
+        assert np.allclose(found, opened.predict(samples.copy()), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
 def test_what_is_followed_stage_by_stage_is_answered_alike(name: str, workload: Workload) -> None:
     samples = images(workload.name, 8)
     for device in plugins.backend(name).devices():

@@ -40,6 +40,18 @@ def test_a_sample_is_the_same_however_it_was_loaded(dataset: Dataset) -> None:
     assert np.array_equal(dataset.batch([7]), alone)
 
 
+@pytest.mark.parametrize("loaded", [[7, 3], None], ids=["some", "all"])
+def test_one_sample_is_not_copied_and_nobody_can_change_it(dataset: Dataset, loaded: list[int] | None) -> None:
+    dataset.load(np.arange(dataset.total) if loaded is None else loaded)
+    alone = dataset.batch([7])
+    assert np.shares_memory(alone, dataset.batch([7]))
+    assert alone.flags.c_contiguous and np.array_equal(alone, dataset.batch([3, 7])[1:])
+    with pytest.raises(ValueError):
+        alone *= 2
+    with pytest.raises(IndexError):
+        dataset.batch([dataset.total])
+
+
 def test_a_sample_that_is_not_resident_is_refused(dataset: Dataset) -> None:
     dataset.load([1, 2])
     for absent in (0, 3, dataset.total - 1, dataset.total, dataset.total + 7):
