@@ -139,7 +139,7 @@ def _error(sentence: str, exit_code: int) -> TandemError:
 def _stalled(last: Progress | None, bound_s: float) -> str:
     where = f"while {last.phase}" if last else "after it was started"
     if last and last.issued:
-        where += f", with {last.completed:,} of {last.issued:,} issued samples completed"
+        where += f", with {last.completed:,} of {last.issued:,} issued samples answered"
     return f"The run made no progress for {bound_s:.3g} s {where}; it was ended (--stall-timeout sets the bound)."
 
 

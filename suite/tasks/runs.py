@@ -203,7 +203,7 @@ def _system(
         cores=shares(serving.pin, serving.sessions),
         stages=stages,
     )
-    channel.counts = lambda: (sut.issued, sut.completed, sut.faults[0].detail if sut.faults else None)
+    channel.counts = lambda: (sut.issued, sut.answered, sut.faults[0].detail if sut.faults else None)
     return sut
 
 

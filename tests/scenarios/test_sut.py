@@ -296,6 +296,16 @@ def test_a_large_query_is_completed_in_parts_that_become_smaller(count: int) -> 
     assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(parts)), parts
 
 
+def test_each_batch_of_a_part_is_a_sign_of_life() -> None:
+    seen: list[tuple[int, int]] = []
+    rig = Rig(TenTimes(lambda batch: seen.append((rig.sut.answered, rig.sut.completed))), max_batch=4)
+    rig.issue(list(range(64)))
+    rig.check()
+    assert [answered for answered, _ in seen] == list(range(0, 64, 4))
+    assert [completed for _, completed in seen][:8] == [0] * 8, "the first part was of one batch"
+    assert rig.sut.answered == 64
+
+
 def test_a_part_of_many_samples_is_no_more_than_loadgens_log_holds() -> None:
     rig = Rig(TenTimes(), max_batch=1000)
     rig.issue([number % TOTAL for number in range(20_000)])
