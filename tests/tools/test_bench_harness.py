@@ -325,7 +325,11 @@ class Faked:
             "offline": lambda: {"base": 5000.0, "suite": 4980.0},
             "offline_parts": lambda: {"base": 200.0, "suite": 200.8, "base_outside": 1.0, "suite_outside": 1.9},
             "outside": lambda: 2.0 if "system" in job else 1.5,
-            "single_stream": lambda: {"base": 300.0, "suite": 306.0 if "system" in job else 302.0},
+            "single_stream": lambda: {
+                "base": 300.0,
+                "base_in_place": 298.0,
+                "suite": 306.0 if "system" in job else 302.0,
+            },
             "followed": lambda: {"base": 300.0, "suite": 300.5},
             "loaded_test": lambda: self.loaded(job),
             "parts": lambda: PARTS,
@@ -394,8 +398,9 @@ def test_a_servers_efficiency_is_what_was_confirmed_over_offline(faked: Faked) -
 
 @pytest.mark.usefixtures("faked")
 def test_what_single_stream_adds_is_set_beside_what_the_least_callback_adds() -> None:
-    suite, over = streams.single_stream_overhead(Bench(6, 0.5, Path(), Path()), "torch")
+    suite, in_place, over = streams.single_stream_overhead(Bench(6, 0.5, Path(), Path()), "torch")
     assert suite.figures == (2.0,) * 6 and over.figures == (-4.0,) * 6 and over.bar is None
+    assert in_place.figures == (4.0,) * 6 and in_place.bar is None
 
 
 def test_a_figure_that_is_only_shown_has_no_bar() -> None:

@@ -263,17 +263,20 @@ def single_stream(job: dict[str, Any]) -> Any:
     """Returns the median microseconds of a raw turn and of a single-stream query.
 
     Each query is followed by a raw turn with the same session on the same thread, so that whatever else the machine
-    does meets both: taken in separate seconds, they differ by many times what is to be measured.
+    does meets both: taken in separate seconds, they differ by many times what is to be measured. Every other raw turn
+    copies its sample, as a gather does (`base`), and the rest take it where it lies (`base_in_place`).
     """
     subject, serving = _subject(job), Serving(**job["serving"])
     sessions = subject.load(serving)
-    taken: list[int] = []
+    taken: dict[bool, list[int]] = {True: [], False: []}
+    answers = {True: raw_loop.answer_of_a_copy, False: raw_loop.answer}
 
     def turn() -> None:
-        index = [random.randrange(subject.dataset.total)]
+        index, copied = [random.randrange(subject.dataset.total)], len(taken[True]) <= len(taken[False])
+        answer = answers[copied]
         begun = time.perf_counter_ns()
-        raw_loop.answer(subject, sessions[0], index)
-        taken.append(time.perf_counter_ns() - begun)
+        answer(subject, sessions[0], index)
+        taken[copied].append(time.perf_counter_ns() - begun)
 
     sut = (_other if "system" in job else _system)(subject, sessions, serving, job)
     issue = sut.issue
@@ -284,7 +287,8 @@ def single_stream(job: dict[str, Any]) -> Any:
 
     sut.issue = issue_and_turn
     result = _run(sut, subject, job)
-    return {"base": median(taken) / 1000, "suite": result.percentiles_ns[0.5] / 1000}
+    bases = {"base": taken[True], "base_in_place": taken[False]}
+    return {name: median(times) / 1000 for name, times in bases.items()} | {"suite": result.percentiles_ns[0.5] / 1000}
 
 
 def followed(job: dict[str, Any]) -> Any:

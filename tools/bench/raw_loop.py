@@ -18,6 +18,11 @@ def answer(subject: Subject, session: Session, indices: Any) -> None:
     session.predict(subject.dataset.batch(indices)).argmax(axis=1)
 
 
+def answer_of_a_copy(subject: Subject, session: Session, indices: Any) -> None:
+    """Does the same, and gathers one sample as it does several: by a copy."""
+    session.predict(subject.dataset.batch(indices).copy()).argmax(axis=1)
+
+
 def turns_ended(subject: Subject, sessions: list[Session], batch: int, seconds: float) -> list[NDArray[np.int64]]:
     """Returns, by session, when each turn of the raw loop ended, in ns from its start.
 
