@@ -16,7 +16,8 @@ from common.errors import UsageError
 from suite.optimizations import _formats, _sums
 from suite.optimizations._inputs import inputs, largest, round_inputs
 from suite.optimizations._onnx import FORMATS as FORMATS
-from suite.optimizations._onnx import check_backend, input_axis, weights
+from suite.optimizations._onnx import KEEPING, changing, check_backend, input_axis, weights
+from suite.parameters import Values
 from suite.plugins import BackendDescription
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MAIN = "format"
 # The first value of each is what is taken where none is given; the format has none.
-PARAMETERS = {
+CHOICES = {
     "format": tuple(_formats.BY_NAME),
     "granularity": ("channel", "tensor"),
     "scale": ("float", "power-of-two"),
@@ -32,6 +33,7 @@ PARAMETERS = {
     "layers": ("all", "but-ends"),
     "accumulate": ("float32", "fp16"),
 }
+PARAMETERS: Mapping[str, Values] = {**CHOICES, **KEEPING}
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 FINAL = True
 
@@ -75,12 +77,13 @@ def make(
     import onnx
 
     model = onnx.load(source)
-    layers = list(weights(model))
+    layers = changing("emulate", model, parameters)
     if _value(parameters, "layers") == "but-ends":
         # What sees the image and what gives the answer is often left as it is: little work, and sensitive.
-        layers = layers[1:-1]
+        inner = [tensor.name for _, tensor in weights(model)][1:-1]
+        layers = [(node, tensor) for node, tensor in layers if tensor.name in inner]
     if not layers:
-        raise UsageError("emulate finds no such layers in float32 in this model. Leave it out, or put it first.")
+        raise UsageError("emulate is to leave all layers of this model as they are. Leave it out.")
     rounded = 0
     if _of_activations(parameters):
         # Their ranges are those of the model before anything was rounded, as quantize's are.
@@ -143,4 +146,4 @@ def _in_powers_of_two(parameters: Mapping[str, str]) -> bool:
 
 
 def _value(parameters: Mapping[str, str], name: str) -> str:
-    return parameters.get(name, PARAMETERS[name][0])
+    return parameters.get(name, CHOICES[name][0])

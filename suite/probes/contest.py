@@ -6,7 +6,7 @@ other way round, so that a steady drift cancels out; its figure is one ratio.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import exp, log
 from statistics import fmean
 from typing import Any
@@ -22,6 +22,8 @@ from suite.variant import Serving
 
 # The fewest of which a mean has an interval, and the spread that decides how many more there are.
 LEAST_BLOCKS = 2
+# Of the order in which answers are taken once more.
+ORDER_SEED = 11
 
 
 @dataclass(frozen=True)
@@ -130,18 +132,28 @@ def answers(side: Side, outputs: NDArray[Any] | None = None, *, count: int | Non
 
     `outputs`, if given, receives each sample's raw output.
     """
+    return _answered(side, range(side.subject.dataset.total if count is None else count), outputs)
+
+
+def otherwise_batched(side: Side) -> NDArray[Any]:
+    """Returns the payload of each sample in index order, answered in batches of half the size with other samples."""
+    smaller = replace(side, serving=replace(side.serving, batch=max(1, side.serving.batch // 2)))
+    return _answered(smaller, np.random.default_rng(ORDER_SEED).permutation(side.subject.dataset.total).tolist())
+
+
+def _answered(side: Side, order: Sequence[int], outputs: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Returns the payload of each of the first samples, which are answered in an order."""
     found: list[tuple[list[int], NDArray[Any]]] = []
 
     def keep(ids: list[int], payload: NDArray[Any] | None) -> None:
         if payload is not None:
             found.append((ids, payload.copy()))
 
-    total = side.subject.dataset.total if count is None else count
-    speed.answer_all(side.subject, side.sessions, side.serving, total, keep, outputs)
-    first = found[0][1]
-    ordered = np.empty((total, *first.shape[1:]), first.dtype)
+    speed.answer_all(side.subject, side.sessions, side.serving, len(order), keep, outputs, order)
+    first, samples = found[0][1], np.asarray(order)
+    ordered = np.empty((len(order), *first.shape[1:]), first.dtype)
     for ids, payload in found:
-        ordered[ids] = payload
+        ordered[samples[ids]] = payload
     return ordered
 
 

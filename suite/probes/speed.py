@@ -44,11 +44,12 @@ def answer_all(
     count: int,
     keep: Complete = lambda ids, payload: None,
     outputs: NDArray[Any] | None = None,
+    order: Sequence[int] | None = None,
 ) -> float:
     """Returns the seconds that `count` samples take from the one query that holds them to the last answer.
 
-    They are the evaluation set, again and again; `keep` is given each batch's numbers and payload, `outputs` receives
-    raw outputs by the sample's index.
+    They are the evaluation set in `order`, or in that of its indices, again and again; `keep` is given each batch's
+    numbers and payload, `outputs` receives raw outputs by the sample's index.
     """
     done = threading.Event()
 
@@ -59,9 +60,9 @@ def answer_all(
             done.set()
 
     sut = _serving_system(subject, sessions, complete, serving, outputs)
-    total = subject.dataset.total
+    samples = range(subject.dataset.total) if order is None else order
     started = time.perf_counter()
-    sut.issue(list(range(count)), [number % total for number in range(count)])
+    sut.issue(list(range(count)), [samples[number % len(samples)] for number in range(count)])
     while not done.wait(0.5):
         raise_fault(sut)
     elapsed = time.perf_counter() - started

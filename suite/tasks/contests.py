@@ -48,7 +48,7 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
 
     One block at most where even the upper end of its accuracy's interval misses the target: its speed then decides
     nothing.
-    `confidence` is the probability of each answer, `changes_with_batch` how many answers smaller batches change.
+    `confidence` is the probability of each answer, `changes_with_batch` how many answers other batches change.
     """
     from common.statistics import wilson_interval
     from suite.probes import contest as probing
@@ -59,7 +59,7 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     channel.phase("answering the evaluation set")
     outputs = np.empty((subject.dataset.total, *subject.workload.output_shape), np.float32)
     answers = probing.answers(variant, outputs)
-    alone = probing.answers(replace(variant, serving=replace(serving, batch=max(1, serving.batch // 2))))
+    others = probing.otherwise_batched(variant)
     right = int(np.count_nonzero(answers.reshape(-1) == subject.dataset.truth()))
     _, highest = wilson_interval(right, len(answers))
     channel.phase("taking turns with the reference")
@@ -69,7 +69,7 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
     return {
         "answers": answers.reshape(-1).tolist(),
         "confidence": probing.confidence(outputs).tolist(),
-        "changes_with_batch": int(np.count_nonzero(alone != answers)),
+        "changes_with_batch": int(np.count_nonzero(others != answers)),
         "blocks": [one.record() for one in found],
         "arithmetic": arithmetic,
         "versions": [one.subject.backend.version() for one in (reference, variant)],

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 from suite.probes import contest
-from suite.probes.contest import Block, Side, Stream, answers, block, blocks, confidence, interval, measure, ratio
+from suite.probes.contest import (
+    Block,
+    Side,
+    Stream,
+    answers,
+    block,
+    blocks,
+    confidence,
+    interval,
+    measure,
+    otherwise_batched,
+    ratio,
+)
 from suite.variant import Serving
 from tests.suite.subjects import subject
 from tools.study.plan import default
@@ -77,6 +89,8 @@ def test_answers_are_those_of_the_model_in_index_order(data_root: Path) -> None:
     assert len(found) == ours.dataset.total
     expected = side.sessions[0].predict(ours.dataset.batch(indices)).argmax(1)
     assert found.reshape(-1)[indices].tolist() == expected.tolist()
+    # In batches of other sizes, with other samples, and in index order again.
+    assert np.array_equal(otherwise_batched(side), found)
     assert np.mean(found.reshape(-1) == ours.dataset.truth()) == pytest.approx(ours.workload.quality / 100, abs=1e-3)
 
 

@@ -97,7 +97,8 @@ def answer(question: Question) -> Findings:
         without=tuple(measured(recipe.keeping(kept), kept, answers) for kept, answers in without),
         paces={},
     )
-    if not (question.speed and findings.without):
+    # What is emulated has no throughput of its own.
+    if not (question.speed and findings.without) or recipes.emulated(plan.recipe):
         return findings
     return replace(findings, paces=_paces(question, [plan.recipe, findings.without[-1].recipe]))
 

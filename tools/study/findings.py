@@ -56,8 +56,8 @@ class Row:
     are what the machine did meanwhile. `figure` is that of the full run, where there was one, `goodput` its right
     answers in time a second. `p_holm` holds for all rows of the study together. `before` is what the last step of a
     chain changed of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's
-    confidence, the least first; `changes_with_batch` is the share of answers that smaller batches change. `record` and
-    `evidence` are where it all is from, as named from the study's folder.
+    confidence, the least first; `changes_with_batch` is the share of answers that smaller batches with other samples
+    change. `record` and `evidence` are where it all is from, as named from the study's folder.
     """
 
     cell: Cell

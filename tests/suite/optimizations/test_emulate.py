@@ -351,6 +351,18 @@ def test_the_ends_stay_as_they_were() -> None:
     assert same == [True, *[False] * (len(before) - 2), True]
 
 
+def test_layers_that_are_kept_are_neither_rounded_nor_given_rounded_inputs() -> None:
+    variant = loading.variant("onnxruntime", MOBILENET, "emulate:int8,keep=0/3")
+    card = json.loads(variant.model.path.with_name(shelf.CARD).read_text())
+    assert card["emulated"] == {"weights": 16, "activations": 16}
+    before, after = layers("", MOBILENET), layers("emulate:int8,keep=0/3", MOBILENET)
+    same = [number for number, pair in enumerate(zip(before, after, strict=True)) if np.array_equal(*pair)]
+    assert same == [0, 3]
+    # Both ends are left as they are anyway.
+    both = layers("emulate:int4,layers=but-ends,keep=1")
+    assert [np.array_equal(*pair) for pair in zip(layers(""), both, strict=True)].count(True) == 3
+
+
 def test_what_was_pruned_stays_pruned_and_what_was_clustered_is_rounded() -> None:
     for pruned, rounded in zip(layers("prune:0.5"), layers("prune:0.5+emulate:mxfp4"), strict=True):
         assert not rounded[pruned == 0].any()
