@@ -67,6 +67,8 @@ def default(workloads: Sequence[str], *, quick: bool) -> Study:
 def search_of(study: Study) -> Search:
     """Returns the search among a study's cells; raises UsageError where they are not all of one kind."""
     kinds = {cell.reference for cell in study.cells}
+    if any(cell != cell.first for cell in study.cells):
+        raise UsageError("--best repeats what it has to by itself: leave repetitions out of the plan.")
     if len(kinds) != 1:
         raise UsageError(
             f"--best seeks the fastest of one workload, and these are {len(kinds)} workloads, backends or scenarios. "

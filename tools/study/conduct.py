@@ -92,13 +92,14 @@ def _judge_all(study: Study, places: Places, clock: Clock) -> None:
 
 
 def _said(cell: Cell, clock: Clock) -> str:
+    again = f", repetition {cell.repetition}" if cell != cell.first else ""
     left = "" if math.isinf(clock.budget_s) else f", {clock.said()}"
-    return f"{cell.workload}, {cell.backend}, {cell.title}{left}"
+    return f"{cell.workload}, {cell.backend}, {cell.title}{again}{left}"
 
 
 def to_judge(study: Study, folder: Path) -> Iterator[Cell]:
     """Yields the cells that get full runs: each reference, and the fastest that may count beside it."""
-    for reference in dict.fromkeys(cell.reference for cell in study.cells):
+    for reference in dict.fromkeys(cell.first.reference for cell in study.cells):
         own = [cell for cell in study.cells if cell.reference == reference]
         found = {cell: shelf.measured(folder, cell) for cell in own if cell.recipe != REFERENCE}
         may = {cell: _ratio(record) for cell, record in found.items() if record and may_count(cell, record)}
@@ -183,10 +184,10 @@ def _stream(cell: Cell) -> Stream | None:
 
 def _serving(cell: Cell, places: Places) -> Serving:
     """Returns how the reference is served in its contests, and a variant as far as its recipe asks for nothing else."""
-    known = shelf.measured(places.folder, cell.reference)
+    known = shelf.measured(places.folder, cell.first.reference)
     if known and known["state"] == "measured":
         return Serving(**known["serving"])
-    if cell.recipe != REFERENCE:
+    if cell != cell.first.reference:
         because = known["reason"] if known else "it was not measured"
         raise RunFailed(f"Its reference could not be measured: {because}")
     return prepare.ready(plan_of(cell, "accuracy", places)).serving

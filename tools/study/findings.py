@@ -5,11 +5,12 @@ Everything here is read from the study's folder and computed anew; nothing is me
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import exp, inf, log
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from accuracy_scripts.paired import (
@@ -23,10 +24,10 @@ from accuracy_scripts.paired import (
     compare,
     fifths,
 )
-from common.statistics import holm
+from common.statistics import holm, two_stage_interval
 from suite import notes, plugins, recipes
 from suite.law.eligible import emulates
-from suite.probes.contest import Block, interval, ratio
+from suite.probes.contest import interval, ratio
 from tools.study import shelf
 from tools.study.conduct import blocks
 from tools.study.plan import REFERENCE, Cell, Study
@@ -52,8 +53,9 @@ class Row:
     """One variant beside its reference; what could not be measured has only `reason`, what was left out not even that.
 
     `classes` are the outcomes by class, the greatest loss first. `ratio` is its throughput over the reference's, 0
-    where it has none of its own (what is emulated), `ends` its 95 % interval where there were blocks enough. `notes`
-    are what the machine did meanwhile. `figure` is that of the full run, where there was one, `goodput` its right
+    where it has none of its own (what is emulated), `ends` its 95 % interval where there were blocks enough, over all
+    repetitions that were measured; `missing` are those that were not, by their numbers. `notes` are what the machine
+    did meanwhile. `figure` is that of the full run, where there was one, `goodput` its right
     answers in time a second. `p_holm` holds for all rows of the study together. `before` is what the last step of a
     chain changed of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's
     confidence, the least first; `changes_with_batch` is the share of answers that smaller batches with other samples
@@ -68,6 +70,8 @@ class Row:
     ratio: float = 0.0
     ends: tuple[float, float] | None = None
     blocks: int = 0
+    repetitions: int = 1
+    missing: tuple[int, ...] = ()
     outcomes: Outcomes | None = None
     certificate: Certificate | None = None
     classes: tuple[SliceOutcome, ...] = ()
@@ -123,18 +127,19 @@ def rows(study: Study, folder: Path, data_dir: Callable[[str], str]) -> list[Row
     cores = float(shelf.machine(folder)["cores"])
     truths: dict[str, NDArray[Any]] = {}
     found = []
-    for cell in study.cells:
+    for cell in (cell for cell in study.cells if cell == cell.first):
         if cell.workload not in truths:
             workload = plugins.workload(cell.workload)
             truths[cell.workload] = workload.open_dataset(Path(data_dir(workload.dataset_name))).truth()
-        found.append(_row(cell, folder, truths[cell.workload], cores))
+        again = [one for one in study.cells if one.first == cell != one]
+        found.append(_row(cell, again, folder, truths[cell.workload], cores))
     compared = [row for row in found if row.outcomes is not None and row.cell.recipe != REFERENCE]
     together = holm([row.outcomes.p_value for row in compared if row.outcomes])
     by_cell = {row.cell: p for row, p in zip(compared, together, strict=True)}
     return [replace(row, p_holm=by_cell.get(row.cell, 1.0)) for row in found]
 
 
-def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
+def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], cores: float) -> Row:
     record, base = shelf.measured(folder, cell), shelf.measured(folder, cell.reference)
     if record is None or base is None:
         return Row(cell, LEFT_OUT)
@@ -142,7 +147,9 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
         return Row(cell, FAILED, reason=record["reason"])
     workload = plugins.workload(cell.workload)
     reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, cell, record).labels
-    ours, turns = reference.labels, blocks(record)
+    repeated = {one: found for one in again if (found := shelf.measured(folder, one)) and found["state"] == "measured"}
+    ours, records = reference.labels, (record, *repeated.values())
+    speed, ends = (0.0, None) if recipes.emulated(cell.recipe) else pace(records)
     outcomes, before = compare(ours, theirs, truth), _before(cell, folder)
     judged = shelf.verdict(folder, cell)
     metric = judged["verdict"]["metric"] if judged and judged["state"] == "judged" else None
@@ -152,9 +159,11 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
         reason=reason_of(judged),
         accuracy=record["accuracy_percent"],
         target=workload.target,
-        ratio=0.0 if recipes.emulated(cell.recipe) else ratio(turns),
-        ends=interval(turns, record["first_blocks"]),
-        blocks=len(turns),
+        ratio=speed,
+        ends=ends,
+        blocks=sum(len(one["blocks"]) for one in records),
+        repetitions=len(records),
+        missing=tuple(one.repetition for one in again if one not in repeated),
         outcomes=outcomes,
         certificate=certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share),
         classes=tuple(by_class(ours, theirs, truth)),
@@ -169,14 +178,38 @@ def _row(cell: Cell, folder: Path, truth: NDArray[Any], cores: float) -> Row:
         unit=metric["unit"] if metric else "",
         record=f"{shelf.CELLS}/{cell.id}.json",
         evidence=judged["result"] if metric and judged else "",
-        notes=tuple(_notes(record, turns, cores)),
+        notes=(
+            *(note for one in records for note in _notes(one, cores)),
+            *_unlike(theirs, {one.repetition: shelf.answers(folder, one, found) for one, found in repeated.items()}),
+        ),
     )
 
 
-def _notes(record: dict[str, Any], turns: Sequence[Block], cores: float) -> Iterator[str]:
+def pace(records: Sequence[dict[str, Any]]) -> tuple[float, tuple[float, float] | None]:
+    """Returns a variant's throughput over the reference's by the records of its repetitions, and its 95 % interval.
+
+    Of several, what varies are their own ratios and not their blocks, since a process may be quicker than the next
+    from its start to its end (Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013).
+    """
+    turns = [blocks(one) for one in records]
+    if len(turns) == 1:
+        return ratio(turns[0]), interval(turns[0], records[0]["first_blocks"])
+    logs = [log(ratio(own)) for own in turns]
+    low, high = two_stage_interval(logs, len(logs))
+    return exp(fmean(logs)), (exp(low), exp(high))
+
+
+def _unlike(theirs: NDArray[Any], repeated: dict[int, shelf.Answers]) -> Iterator[str]:
+    """Yields how many answers a repetition gave otherwise than the first."""
+    for repetition, found in repeated.items():
+        if changed := int(np.count_nonzero(found.labels != theirs)):
+            yield f"repetition {repetition} answered {changed:,} samples otherwise than the first"
+
+
+def _notes(record: dict[str, Any], cores: float) -> Iterator[str]:
     """Yields what the machine did while a cell was measured, and by how much its speed drifted."""
     yield from notes.during(record["machine_during"], cores, "its blocks")
-    speeds = [fmean(one.reference) for one in turns]
+    speeds = [fmean(one.reference) for one in blocks(record)]
     drift = max(speeds, default=1.0) / min(speeds, default=1.0)
     if drift > DRIFT:
         yield f"the reference itself was {drift:.2f} times as fast in one of its blocks as in another"

@@ -107,12 +107,13 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant to be studied."""
+    """One variant to be studied, for the first time or once more, in a process of its own each time."""
 
     workload: str
     backend: str
     scenario: str
     recipe: str
+    repetition: int = 1
 
     @property
     def id(self) -> str:
@@ -123,6 +124,11 @@ class Cell:
     def reference(self) -> "Cell":
         """The cell that it is compared with."""
         return replace(self, recipe=REFERENCE)
+
+    @property
+    def first(self) -> "Cell":
+        """Its first repetition."""
+        return replace(self, repetition=1)
 
     @property
     def title(self) -> str:
@@ -154,6 +160,7 @@ KEYS: dict[str, type] = {
     "backends": list,
     "scenarios": list,
     "recipes": list,
+    "repetitions": int,
     "seconds": float,
     "least_blocks": int,
     "most_blocks": int,
@@ -163,6 +170,7 @@ KEYS: dict[str, type] = {
 }
 # The least and the greatest value of each number.
 RANGES = {
+    "repetitions": (1, 100),
     "seconds": (0.1, 60.0),
     "least_blocks": (2, 1000),
     "most_blocks": (2, 1000),
@@ -200,12 +208,13 @@ def read(path: Path) -> Study:
         raise UsageError(f"The plan {path} is no TOML: {error}.") from None
     for key, value in content.items():
         _check(path, key, value)
-    chosen = {key: value for key, value in content.items() if key in RANGES}
+    chosen = {key: value for key, value in content.items() if key in RANGES and key != "repetitions"}
     cells = cells_of(
         content.get("workloads", [ALL]),
         content.get("backends", ["onnxruntime"]),
         content.get("scenarios", ["offline"]),
         content.get("recipes", RECIPES),
+        content.get("repetitions", 1),
     )
     study = Study(cells, **chosen)
     if study.least_blocks > study.most_blocks:
@@ -231,9 +240,13 @@ def _check(path: Path, key: str, value: Any) -> None:
 
 
 def cells_of(
-    workloads: Sequence[str], backends: Sequence[str], scenarios: Sequence[str], given: Sequence[str]
+    workloads: Sequence[str],
+    backends: Sequence[str],
+    scenarios: Sequence[str],
+    given: Sequence[str],
+    repetitions: int = 1,
 ) -> tuple[Cell, ...]:
-    """Returns each recipe on each workload and backend in each scenario, the reference first.
+    """Returns each recipe on each workload and backend in each scenario, the reference first, and all of it again.
 
     Before a chain come the steps that it begins with, so that what each adds can be told. Raises UsageError on an
     unknown name.
@@ -244,7 +257,8 @@ def cells_of(
     how = [_known("scenario", one, plugins.names("scenarios")) for one in scenarios]
     begun = [begin for one in given for begin in beginnings(recipes.canonical(recipes.parse(one)))]
     return tuple(
-        Cell(workload, backend, scenario, recipe)
+        Cell(workload, backend, scenario, recipe, repetition)
+        for repetition in range(1, repetitions + 1)
         for workload in wanted
         for backend in at
         for scenario in how

@@ -61,7 +61,8 @@ READING_ROWS = (
     "throughput: the variant's over the reference's, the geometric mean of blocks in which the two take turns, loaded "
     "side by side in one process. Offline and in Server it is samples/s with all sessions busy, in the batches of "
     "either; in the streams one over the percentile of a query's latency. 95 %: Student's t on the logarithms of the "
-    "blocks' ratios, by the spread of those that told how many there had to be (Stein); one block has none. The "
+    "blocks' ratios, by the spread of those that told how many there had to be (Stein); one block has none. Of several "
+    "repetitions, each a process of its own, it is Student's t on theirs. The "
     "reference's own row is the reference against itself: the noise floor.",
     "What is emulated has an accuracy, and no throughput of its own.",
     "points: top-1 against the reference on the same samples, with Newcombe's interval; p: McNemar's exact test, by "
@@ -166,9 +167,11 @@ def left_out(rows: Sequence[Row]) -> list[str]:
     disturbed = [_place(row) for row in rows if row.notes]
     unjudged = [row for row in rows if row.state == UNJUDGED]
     unmeasured = [_place(row) for row in rows if row.state == LEFT_OUT]
+    unrepeated = [f"{_place(row)} ({', '.join(map(str, row.missing))})" for row in rows if row.missing]
     return [
         *([f"- No full runs: {', '.join(_named(row) for row in unjudged)}."] if unjudged else []),
         *([f"- Not measured, for lack of time: {', '.join(unmeasured)}."] if unmeasured else []),
+        *([f"- Repetitions that are missing: {', '.join(unrepeated)}."] if unrepeated else []),
         *(f"- {_place(row)}: {row.reason}" for row in rows if row.state == FAILED),
         *([f"- Disturbed while it was measured (`notes` in study.csv): {', '.join(disturbed)}."] if disturbed else []),
     ]

@@ -1,5 +1,6 @@
 """What is made of a study's files: states, rankings, inversions, and pages that escape what they show."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,25 @@ def test_without_its_reference_a_row_is_not_measured(made: Made) -> None:
     (made.folder / shelf.CELLS / f"{RESNET.id}.json").unlink()
     found = states(made.rows())
     assert found["fashion-resnet", "prune:0.1"] == LEFT_OUT and found["fashion-mobilenet", "prune:0.1"] == UNJUDGED
+
+
+def test_what_varies_over_repetitions_is_their_own_ratios(made: Made) -> None:
+    """Blocks of one process are alike, and the next process may be another: its interval says so."""
+    cell = of(RESNET, "cluster:8")
+    made.add(cell, 1.2, 700)
+    once = next(row for row in made.rows() if row.cell == cell)
+    made.add(replace(RESNET, repetition=2), 1.0, 663)
+    made.add(replace(cell, repetition=2), 1.3, 703)
+    made.cells += [replace(RESNET, repetition=3), replace(cell, repetition=3)]
+    (row,) = (row for row in made.rows() if row.cell.recipe == "cluster:8")
+    assert once.ends and row.ends and (row.repetitions, row.blocks, row.missing) == (2, 4, (3,))
+    assert row.ratio == pytest.approx((1.2 * 1.3) ** 0.5, rel=0.01)
+    assert row.ends[1] / row.ends[0] > 2 * once.ends[1] / once.ends[0]
+    assert row.accuracy == 93.0 and "repetition 2 answered 3 samples otherwise than the first" in row.notes
+    text = report.markdown(made.rows(), [])
+    assert (
+        "Repetitions that are missing: " in text and "`cluster:8` on fashion-resnet, onnxruntime, offline (3)" in text
+    )
 
 
 def test_nothing_on_the_front_is_beaten_in_both(made: Made) -> None:

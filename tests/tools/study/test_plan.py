@@ -6,6 +6,7 @@ import pytest
 
 from common.errors import UsageError
 from suite import plugins, recipes
+from tools.study.best import search_of
 from tools.study.plan import QUICK, RECIPES, TELLING, TORCH, Cell, cells_of, default, read
 
 pytestmark = pytest.mark.side_by_side
@@ -30,6 +31,18 @@ def test_a_chain_comes_behind_the_steps_that_it_begins_with() -> None:
     assert [(cell.scenario, cell.recipe) for cell in cells] == [
         ("server", recipe) for recipe in ("", "prune:0.1", "prune:0.1+cluster:8", "prune:0.1+cluster:8+quantize:int8")
     ]
+
+
+def test_repetitions_are_the_whole_matrix_again(tmp_path: Path) -> None:
+    study = read(plan(tmp_path, 'workloads = ["fashion-resnet"]\nrecipes = ["cluster:4"]\nrepetitions = 3\n'))
+    assert [(cell.repetition, cell.recipe) for cell in study.cells] == [
+        (repetition, recipe) for repetition in (1, 2, 3) for recipe in ("", "cluster:4")
+    ]
+    last = study.cells[-1]
+    assert (last.first, last.reference) == (study.cells[1], study.cells[4])
+    assert len({cell.id for cell in study.cells}) == 6
+    with pytest.raises(UsageError, match="leave repetitions out"):
+        search_of(study)
 
 
 def test_the_recipes_of_its_own_are_many_and_all_are_written_as_they_are_kept() -> None:
@@ -78,6 +91,7 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
         ('recipes = ["prune:2"]', "sparsity of prune cannot be '2'"),
         ('recipes = "prune:0.5"', "must be a list of names"),
         ("recipes = []", "must be a list of names"),
+        ("repetitions = 0", "must be from 1 to 100"),
         ("seconds = true", "must be a number, not True"),
         ("verdicts = 1.5", "must be a whole number, not 1.5"),
         ("seconds = 1000", "must be from 0.1 to 60"),
