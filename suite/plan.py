@@ -7,7 +7,7 @@ from typing import Any
 
 from common.errors import UsageError
 from common.names import normal, unknown
-from scenarios.harness.sut import MAX_BATCH
+from scenarios.harness.sut import MAX_BATCH, MOST_PREFETCH
 from suite import awake, environment, placement, plugins, recipes, rules, user_conf
 from suite.memory import LEAST_HINT, MOST_HINT
 from suite.variant import Requested
@@ -87,6 +87,7 @@ class Asked:
     pin: str = "auto"
     end_to_end: bool = False
     keep_awake: str = "auto"
+    prefetch: int | None = None
     search_again: bool = False
     tune: bool | None = None
     tune_seconds: float | None = None
@@ -158,6 +159,7 @@ def _requested(asked: Asked) -> Requested:
         pin=placement.requested(asked.pin),
         end_to_end=asked.end_to_end,
         awake=awake.requested(asked.keep_awake),
+        prefetch=asked.prefetch,
     )
 
 
@@ -197,8 +199,10 @@ def _check_use(asked: Asked, requested: Requested, scenario: str, mode: str) -> 
     streams = scenario in ("single-stream", "multi-stream")
     sessions = "--sessions" if asked.sessions is not None else "The recipe's parallel:sessions"
     batch = "--max-batch" if asked.batch is not None else "The recipe's batch"
+    prefetch = "--prefetch" if asked.prefetch is not None else "The recipe's prefetch"
     idle = (
         (sessions, requested.sessions is not None and streams, "queries come one at a time, to one session"),
+        (prefetch, bool(requested.prefetch) and streams, "queries come one at a time, and none can be gathered ahead"),
         ("--max-wait-us", asked.max_wait_us is not None and scenario != "server", "it is for batches in Server"),
         ("--save-outputs", asked.save_outputs and mode == "performance", "it is for accuracy runs"),
         ("--stages", asked.stages and mode == "accuracy", "they are of the performance run"),
@@ -233,6 +237,7 @@ def _check_numbers(asked: Asked) -> None:
         ("--max-wait-us", asked.max_wait_us, 0, 10_000_000),
         ("--sessions", asked.sessions, 1, 1024),
         ("--threads", asked.threads, 1, 1024),
+        ("--prefetch", asked.prefetch, 0, MOST_PREFETCH),
         ("--retry", asked.retries, 0, 10),
     )
     for flag, value, low, high in limits:

@@ -48,6 +48,7 @@ _flag(flags.DEFINE_integer, "max_batch", None, "largest batch (default: searched
 _flag(flags.DEFINE_integer, "max_wait_us", None, "longest wait of a batch that is not full (default: 0)")
 _flag(flags.DEFINE_integer, "sessions", None, "sessions side by side (default: searched)")
 _flag(flags.DEFINE_integer, "threads", None, "CPU threads of a session (default: searched)")
+_flag(flags.DEFINE_integer, "prefetch", None, "threads of a session that gather the next batches (default: 0)")
 _flag(flags.DEFINE_string, "device", "auto", "auto, cpu or cuda")
 _flag(flags.DEFINE_bool, "end_to_end", False, "decode and preprocess samples inside the measured region")
 _flag(
@@ -124,6 +125,7 @@ def _asked() -> Asked:
         pin=FLAGS.pin,
         end_to_end=FLAGS.end_to_end,
         keep_awake=FLAGS.keep_awake,
+        prefetch=FLAGS.prefetch,
         search_again=FLAGS.search_again,
         tune=FLAGS.tune,
         tune_seconds=FLAGS.tune_seconds,

@@ -103,6 +103,7 @@ def resolve(
             sessions,
             threads,
             device,
+            prefetch=requested.prefetch or 0,
             pin=pin,
             end_to_end=requested.end_to_end,
             awake=_awake(requested, terms),
@@ -128,6 +129,7 @@ def as_requested(serving: Serving, requested: Requested, *, inline: bool) -> Ser
         sessions=sessions,
         threads=threads,
         max_wait_us=serving.max_wait_us if requested.max_wait_us is None else requested.max_wait_us,
+        prefetch=serving.prefetch if requested.prefetch is None else requested.prefetch,
         pin=serving.pin if requested.pin == placement.AUTO else placement.cores_of(requested.pin),
     )
 

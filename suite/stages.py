@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import RunFailed
-from scenarios.harness.stages import SESSION, STAGES
+from scenarios.harness.stages import GATHERING, SESSION, STAGES
 
 FILE = "stages.json"
 SCHEMA = 1
@@ -33,14 +33,14 @@ class Breakdown:
     """Where a session's time goes, in microseconds a sample: `stages_us`, and `idle_us` in which it has none.
 
     `elapsed_us` is one second over the throughput: `sessions` of them work side by side, so a session has as many times
-    that for a sample. `ahead`: a thread gathers and completes beside the session that computes, and the busier of both
-    sets the pace. `queue_us` is the mean wait of a sample before its part begins.
+    that for a sample. With `prefetch`, so many threads gather, and one completes, beside the session that computes, and
+    the busiest of them sets the pace. `queue_us` is the mean wait of a sample before its part begins.
     """
 
     parts: int
     samples: int
     sessions: int
-    ahead: bool
+    prefetch: int
     elapsed_us: float
     queue_us: float
     stages_us: Mapping[str, float]
@@ -76,9 +76,9 @@ class Breakdown:
 
     def _pace(self, instead: Mapping[str, float]) -> float:
         taken = {**self.stages_us, **instead}
-        session = sum(taken[stage] for stage in SESSION)
-        worker = sum(taken.values()) - session
-        return max(session, worker) if self.ahead else session + worker
+        session, gathering = (sum(taken[stage] for stage in stages) for stages in (SESSION, GATHERING))
+        rest = sum(taken.values()) - session - gathering
+        return max(session, gathering / self.prefetch, rest) if self.prefetch else session + gathering + rest
 
     def record(self) -> dict[str, Any]:
         """Returns it as JSON-like values, with what follows from it."""
@@ -102,7 +102,7 @@ class Breakdown:
             f"{'idle':<24}{self.idle_us:>12,.2f}{self.idle_us / whole:>9.1%}",
             f"execution alone would be {self.execute_only_per_s:,.0f} samples/s, end to end it is "
             f"{self.throughput_per_s:,.0f}: {self.throughput_per_s / self.execute_only_per_s:.3f} of it"
-            + ("; gathering and completing go on beside it" if self.ahead else ""),
+            + ("; gathering and completing go on beside it" if self.prefetch else ""),
             f"a sample waits {self.queue_us / 1000:,.3f} ms on average before its part begins; "
             f"{self.parts:,} parts of {self.samples:,} samples were followed",
             *self._slower(),
@@ -116,7 +116,7 @@ class Breakdown:
         return [f"what was followed took {more:.1%} longer than the rest: stages beside execution are read too high"]
 
 
-def breakdown(seen: Mapping[str, Any], throughput_per_s: float, sessions: int, *, ahead: bool) -> Breakdown | None:
+def breakdown(seen: Mapping[str, Any], throughput_per_s: float, sessions: int, *, prefetch: int) -> Breakdown | None:
     """Returns the breakdown of what `Stages.record` says; None where no part was followed."""
     samples = seen["samples"]
     if not samples:
@@ -125,7 +125,7 @@ def breakdown(seen: Mapping[str, Any], throughput_per_s: float, sessions: int, *
         parts=seen["parts"],
         samples=samples,
         sessions=sessions,
-        ahead=ahead,
+        prefetch=prefetch,
         elapsed_us=1e6 / throughput_per_s,
         queue_us=seen["queue_ns"] / samples / 1000,
         stages_us={stage: seen["stages_ns"][stage] / samples / 1000 for stage in STAGES},

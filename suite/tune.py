@@ -86,8 +86,8 @@ def _ranked(contestants: Sequence[Serving], found: list[tuple[Serving, float]]) 
 
 def _variations(best: Serving, requested: Requested, terms: Terms) -> Iterator[Serving]:
     """Yields what the search does not try, of the serving that it found best."""
-    if terms.scenario == "offline":
-        yield replace(best, ahead=True)
+    if terms.scenario == "offline" and requested.prefetch is None:
+        yield replace(best, prefetch=1)
     if requested.pin == AUTO and len(usable()) > 1:
         yield replace(best, pin=usable())
     if requested.awake == awake.AUTO and best.awake:

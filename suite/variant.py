@@ -25,15 +25,16 @@ class Requested:
     pin: str = "auto"
     end_to_end: bool = False
     awake: str = "auto"
+    prefetch: int | None = None
 
 
 @dataclass(frozen=True)
 class Serving:
     """How a variant is served: what every `auto` became on this machine.
 
-    `threads` is for one session. `ahead`: gathers and completes batches beside a session that is answering. `pin` are
-    the cores that the sessions share (suite.placement says how); none where nothing is pinned. `awake`: no core of the
-    machine halts meanwhile (suite.awake).
+    `threads` is for one session. `prefetch`: threads of each session that gather the batches behind the one that it
+    answers, 0 where it gathers them itself. `pin` are the cores that the sessions share (suite.placement says how);
+    none where nothing is pinned. `awake`: no core of the machine halts meanwhile (suite.awake).
     """
 
     batch: int
@@ -41,7 +42,7 @@ class Serving:
     sessions: int
     threads: int
     device: str
-    ahead: bool = False
+    prefetch: int = 0
     pin: tuple[int, ...] = ()
     end_to_end: bool = False
     awake: bool = False

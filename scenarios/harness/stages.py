@@ -18,7 +18,8 @@ from scenarios.harness.timeline import Timeline
 
 # As a dataset, a session and the harness mark them.
 SESSION = ("copy in", "execute", "copy out")
-STAGES = ("gather", "decode", "preprocess", *SESSION, "postprocess", "completion")
+GATHERING = ("gather", "decode", "preprocess")
+STAGES = (*GATHERING, *SESSION, "postprocess", "completion")
 
 # From one followed part to the next, on average. What following costs: `python -m tools.bench_harness --only stages`.
 PERIOD_NS = 20_000_000

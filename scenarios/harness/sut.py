@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ from scenarios.harness.stages import Laps, Stages, predict_marked
 
 # LoadGen's log buffer of a thread that completed more than this many samples at once can be lost (loadgen issue 1337).
 MAX_BATCH = 1024
+
+# The most threads that gather for one session.
+MOST_PREFETCH = 16
 
 # The most batches of a part. With 8, batches of 16 cost 0.2 to 0.4 µs a sample more (`--only offline-parts`).
 BATCHES_A_PART = 32
@@ -89,8 +93,9 @@ class Recorder:
 class SystemUnderTest:
     """Batches, dispatches, completes, and keeps every fault.
 
-    `inline` answers on the thread that issues. `ahead` gathers and completes beside a session that is answering: that
-    pays where sessions do not fill the machine, and delays an answer by up to a batch. `max_wait_ns` is how long a
+    `inline` answers on the thread that issues. `prefetch` is how many threads of each session gather, and end to end
+    decode, the batches that come next beside the one that it answers, 0 for none: that pays where sessions do not fill
+    the machine, and delays an answer by up to so many batches. `max_wait_ns` is how long a
     batch that is not full may wait for more. `outputs`, if given, receives each sample's raw output by its index.
     `cores`, if given, has for each session the cores that its threads keep to; inline, the thread that issues is for
     the caller to place. `stages`, if given, follows a part of the load now and then.
@@ -106,7 +111,7 @@ class SystemUnderTest:
         max_batch: int,
         max_wait_ns: int = 0,
         inline: bool = False,
-        ahead: bool = False,
+        prefetch: int = 0,
         outputs: NDArray[Any] | None = None,
         cores: Sequence[Sequence[int]] = (),
         stages: Stages | None = None,
@@ -114,8 +119,9 @@ class SystemUnderTest:
         self._dataset, self._complete = dataset, complete
         self._output_shape, self._encode = workload.output_shape, workload.encode
         self._max_batch, self._max_wait_ns, self._outputs = max_batch, max_wait_ns, outputs
-        # Ahead, what is gathered beside a session that answers is a batch, and no more.
-        self._part_batches = 1 if ahead else max(1, min(BATCHES_A_PART, MAX_BATCH // max_batch))
+        # What is gathered beside a session that answers is a batch, and no more.
+        self._part_batches = 1 if prefetch else max(1, min(BATCHES_A_PART, MAX_BATCH // max_batch))
+        self._prefetch = prefetch
         self._stages = stages
         self._callback_ns, self._callback_samples = array("q"), array("q")
         # A worker for each thread that may use a session at a time, on that session's cores.
@@ -138,7 +144,7 @@ class SystemUnderTest:
             if inline
             else [
                 threading.Thread(
-                    target=self._work_ahead if ahead else self._work,
+                    target=self._work_ahead if prefetch else self._work,
                     args=(recorder, own),
                     name=f"worker-{number}",
                     daemon=True,
@@ -294,38 +300,38 @@ class SystemUnderTest:
             self.record_fault("exception", f"{type(error).__name__}: {error}")
 
     def _work_ahead(self, recorder: Recorder, cores: Sequence[int]) -> None:
-        """Gathers the next batch and completes the last one while a thread of the session's own answers this one.
+        """Completes batches while a thread of the session's own answers the next, and others gather those behind it.
 
-        That thread is made by this one, and keeps to the same cores.
+        Those threads are made by this one, and keep to the same cores.
         """
-        under_way: tuple[Part, Begun] | None = None
+        begun = deque[tuple[Part, Begun]]()
         try:
             _keep_to(cores)
-            with ThreadPoolExecutor(1) as session:
+            with ThreadPoolExecutor(1) as session, ThreadPoolExecutor(self._prefetch) as gatherers:
                 while True:
-                    batch = self._take(wait=under_way is None)
-                    if batch is None and under_way is None:
+                    while len(begun) <= self._prefetch and (batch := self._take(wait=not begun)) is not None:
+                        begun.append((batch, self._begin(session, gatherers, recorder, batch)))
+                    if not begun:
                         return
-                    following = None if batch is None else (batch, self._begin(session, recorder, batch))
-                    if under_way is not None:
-                        self._answer(recorder, *under_way[0], under_way[1])
-                    under_way = following
+                    self._answer(recorder, *(first := begun.popleft())[0], first[1])
         except Exception as error:  # noqa: BLE001 - a thread's edge: what it leaves open, the fault explains
             self.record_fault("exception", f"{type(error).__name__}: {error}")
 
-    def _begin(self, session: ThreadPoolExecutor, recorder: Recorder, batch: Part) -> Begun:
+    def _begin(
+        self, session: ThreadPoolExecutor, gatherers: ThreadPoolExecutor, recorder: Recorder, batch: Part
+    ) -> Begun:
         """Returns what will be the outputs of a batch, or None after a fault."""
         if self.faults:
             return None
         laps = self._stages.begin() if self._stages else None
-        try:
-            if laps is None:
-                return session.submit(recorder.session.predict, self._dataset.batch(batch[2])), None
-            samples = self._dataset.batch_marked(batch[2], laps)
-            return session.submit(_predict_followed, recorder.session, samples, laps), laps
-        except Exception as error:  # noqa: BLE001 - samples that are not there fail the run
-            self._keep(error)
-            return None
+        gathered = gatherers.submit(self._gathered, batch[2], laps)
+        return session.submit(_predict_gathered, recorder.session, gathered, laps), laps
+
+    def _gathered(self, indices: list[int], laps: Laps | None) -> NDArray[Any]:
+        if laps is None:
+            return self._dataset.batch(indices)
+        laps.resume()
+        return self._dataset.batch_marked(indices, laps)
 
     def _take(self, *, wait: bool = True) -> Part | None:
         """Returns the next part; None once the queue is closed, and, without waiting, where there is none now."""
@@ -447,8 +453,11 @@ class SystemUnderTest:
         self.record_fault("exception", f"{type(error).__name__}: {error}")
 
 
-def _predict_followed(session: Session, samples: NDArray[np.float32], laps: Laps) -> NDArray[Any]:
-    """Returns the outputs of a batch that waited for its session."""
+def _predict_gathered(session: Session, gathered: Future[NDArray[Any]], laps: Laps | None) -> NDArray[Any]:
+    """Returns the outputs of a batch that waited for its session, or that its session waits for."""
+    samples = gathered.result()
+    if laps is None:
+        return session.predict(samples)
     laps.resume()
     return predict_marked(session, samples, laps)
 

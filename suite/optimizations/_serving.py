@@ -9,7 +9,13 @@ from suite.placement import AUTO
 from suite.variant import Requested
 
 # The flag that asks for the same as a step.
-FLAGS = {"batch": "--max-batch", "sessions": "--sessions", "threads": "--threads", "pin": "--pin"}
+FLAGS = {
+    "batch": "--max-batch",
+    "sessions": "--sessions",
+    "threads": "--threads",
+    "pin": "--pin",
+    "prefetch": "--prefetch",
+}
 
 
 def with_wanted(given: Requested, step: str, wanted: Mapping[str, Any]) -> Requested:

@@ -163,7 +163,7 @@ def _serving_system(
         complete,
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
-        ahead=serving.ahead,
+        prefetch=serving.prefetch,
         outputs=outputs,
         cores=shares(serving.pin, len(sessions)),
     )

@@ -34,7 +34,7 @@ class Turn:
     @property
     def layout(self) -> Serving:
         """What the turns that share its sessions have in common."""
-        return replace(self.serving, batch=1, ahead=False)
+        return replace(self.serving, batch=1, prefetch=0)
 
 
 def sweep(subject: Subject, turns: Sequence[Turn]) -> Iterator[dict[str, Any]]:

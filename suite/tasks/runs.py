@@ -131,7 +131,7 @@ def test(job: dict[str, Any], channel: Channel) -> Any:
     seen = Timeline(**sut.timeline())
     seen.save(folder / timeline.FILE)
     if stages and not sut.faults:
-        _save_stages(stages, seen, sut.side_by_side, serving.ahead, folder)
+        _save_stages(stages, seen, sut.side_by_side, serving.prefetch, folder)
     if outputs is not None:
         np.save(folder / "outputs.npy", outputs)
     if job["mode"] == "performance" and not sut.faults:
@@ -197,7 +197,7 @@ def _system(
         loadgen.completer() if job["inline"] else loadgen.complete,
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
-        ahead=serving.ahead,
+        prefetch=serving.prefetch,
         inline=job["inline"],
         outputs=outputs,
         cores=shares(serving.pin, serving.sessions),
@@ -218,7 +218,7 @@ def _probed(subject: Subject, sessions: list[Session], serving: Serving, seed: i
     return {**found, "unseen": {"seed": seed, "answers": unseen.answers(subject, sessions[0], serving.batch, seed)}}
 
 
-def _save_stages(stages: Stages, seen: Timeline, side_by_side: int, ahead: bool, folder: Path) -> None:
-    found = breakdown(stages.record(seen), seen.throughput, side_by_side, ahead=ahead)
+def _save_stages(stages: Stages, seen: Timeline, side_by_side: int, prefetch: int, folder: Path) -> None:
+    found = breakdown(stages.record(seen), seen.throughput, side_by_side, prefetch=prefetch)
     if found:
         write_json(folder / STAGES_FILE, {"schema": SCHEMA, **found.record()})

@@ -37,8 +37,8 @@ class Copying(TenTimes):
         return outputs
 
 
-@pytest.mark.parametrize("way", [{}, {"inline": True}, {"ahead": True}], ids=str)
-def test_what_is_followed_is_answered_and_each_stage_has_its_time(way: dict[str, bool]) -> None:
+@pytest.mark.parametrize("way", [{}, {"inline": True}, {"prefetch": 1}, {"prefetch": 3}], ids=str)
+def test_what_is_followed_is_answered_and_each_stage_has_its_time(way: dict[str, int]) -> None:
     stages = Stages(period_ns=0)
     rig = Rig(Copying(), max_batch=4, samples=Slow(), stages=stages, **way)
     for start in range(0, 12, 4):
@@ -84,8 +84,8 @@ def test_few_are_followed_where_there_are_many() -> None:
     assert stages.record(rig.check())["parts"] == 1
 
 
-@pytest.mark.parametrize("way", [{}, {"inline": True}, {"ahead": True}], ids=str)
-def test_a_fault_where_it_is_followed_is_a_fault(way: dict[str, bool]) -> None:
+@pytest.mark.parametrize("way", [{}, {"inline": True}, {"prefetch": 1}, {"prefetch": 3}], ids=str)
+def test_a_fault_where_it_is_followed_is_a_fault(way: dict[str, int]) -> None:
     def fall(batch: NDArray[Any]) -> None:
         raise ValueError("the model fell over")
 

@@ -126,9 +126,9 @@ def no_thread_is_left() -> Iterator[None]:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("way", [{}, {"inline": True}, {"ahead": True}], ids=str)
+@pytest.mark.parametrize("way", [{}, {"inline": True}, {"prefetch": 1}, {"prefetch": 3}], ids=str)
 @pytest.mark.parametrize("query", [1, 7, 64, 65, 640, 1000])
-def test_every_sample_is_answered_once_with_its_own_row(query: int, way: dict[str, bool]) -> None:
+def test_every_sample_is_answered_once_with_its_own_row(query: int, way: dict[str, int]) -> None:
     rig = Rig(TenTimes(), **way)
     order = np.random.default_rng(query).integers(0, TOTAL, 3 * query).tolist()
     for start in range(0, len(order), query):
@@ -336,7 +336,8 @@ def test_rows_that_one_batch_of_a_part_lacks_are_not_taken_from_another(wrong: t
     assert rig.sut.faults[0].kind == "shape"
 
 
-def test_the_next_batch_is_gathered_while_a_session_answers() -> None:
+@pytest.mark.parametrize("prefetch", [1, 3])
+def test_so_many_batches_are_gathered_while_a_session_answers(prefetch: int) -> None:
     gate, gathered = threading.Event(), threading.Semaphore(0)
 
     class Watched(Samples):
@@ -344,10 +345,10 @@ def test_the_next_batch_is_gathered_while_a_session_answers() -> None:
             gathered.release()
             return super().batch(indices)
 
-    rig = Rig(TenTimes(waits_for(gate)), max_batch=2, ahead=True, samples=Watched())
-    rig.issue([1, 2, 3, 4])
-    assert all(gathered.acquire(timeout=30) for _ in range(2))
-    assert rig.done.ids == []
+    rig = Rig(TenTimes(waits_for(gate)), max_batch=2, prefetch=prefetch, samples=Watched())
+    rig.issue(list(range(20)))
+    assert all(gathered.acquire(timeout=30) for _ in range(1 + prefetch))
+    assert rig.done.ids == [] and not gathered.acquire(timeout=0.1)
     gate.set()
     rig.check()
 
@@ -366,9 +367,9 @@ class Pipelined(TenTimes):
             self.both.wait()
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_a_session_with_several_callers_has_as_many_batches_at_a_time(ahead: bool) -> None:
-    rig = Rig(Pipelined(), max_batch=2, ahead=ahead)
+@pytest.mark.parametrize("prefetch", [0, 1, 2])
+def test_a_session_with_several_callers_has_as_many_batches_at_a_time(prefetch: int) -> None:
+    rig = Rig(Pipelined(), max_batch=2, prefetch=prefetch)
     assert rig.sut.side_by_side == 2
     rig.issue(list(range(24)))
     for number in range(5):
@@ -386,7 +387,7 @@ def test_single_queries_enter_a_session_with_several_callers_one_behind_the_othe
 
 
 def test_ahead_a_batch_is_completed_when_nothing_follows() -> None:
-    rig = Rig(TenTimes(), TenTimes(), ahead=True)
+    rig = Rig(TenTimes(), TenTimes(), prefetch=1)
     for number in range(5):
         rig.issue([number])
         rig.done.wait(number + 1)
@@ -397,7 +398,7 @@ def test_ahead_a_batch_is_completed_when_nothing_follows() -> None:
 def test_ahead_a_fault_leaves_what_follows_unanswered(kind: str) -> None:
     action, detail = FAULTS[kind]
     batches = iter(range(100))
-    rig = Rig(TenTimes(lambda batch: action(batch) if next(batches) == 5 else None), max_batch=1, ahead=True)
+    rig = Rig(TenTimes(lambda batch: action(batch) if next(batches) == 5 else None), max_batch=1, prefetch=1)
     rig.issue(list(range(20)))
     rig.check(answered=False)
     assert {fault.kind for fault in rig.sut.faults} == {kind}
@@ -491,8 +492,8 @@ def test_an_encoding_that_loses_a_row_is_a_fault(inline: bool) -> None:
     assert "encoded 2 answers of 3 samples" in rig.sut.faults[0].detail
 
 
-@pytest.mark.parametrize("way", [{}, {"inline": True}, {"ahead": True}], ids=str)
-def test_outputs_that_are_no_numbers_at_all_are_a_fault_and_end_no_worker(way: dict[str, bool]) -> None:
+@pytest.mark.parametrize("way", [{}, {"inline": True}, {"prefetch": 1}, {"prefetch": 3}], ids=str)
+def test_outputs_that_are_no_numbers_at_all_are_a_fault_and_end_no_worker(way: dict[str, int]) -> None:
     class Anything(Task):
         @staticmethod
         def encode(outputs: NDArray[Any]) -> NDArray[np.int64]:

@@ -123,7 +123,7 @@ def test_an_ahead_worker_and_its_sessions_thread_are_pinned(data_root: Path, tmp
         [Session()],
         lambda ids, payload: done.append(os.sched_getaffinity(0)),
         max_batch=4,
-        ahead=True,
+        prefetch=1,
         cores=[CORES[1:2]],
     )
     sut.issue([0, 1], [0, 1])

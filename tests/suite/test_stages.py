@@ -28,9 +28,9 @@ SEEN = {
 }
 
 
-def found(*, ahead: bool = False) -> Breakdown:
+def found(*, prefetch: int = 0) -> Breakdown:
     # Two sessions, 20,000 samples a second: each has 100 µs for a sample, and needs 90 of them.
-    one = breakdown(SEEN, 20_000, 2, ahead=ahead)
+    one = breakdown(SEEN, 20_000, 2, prefetch=prefetch)
     assert one is not None
     return one
 
@@ -51,11 +51,12 @@ def test_the_bound_is_amdahls() -> None:
 
 
 def test_what_goes_on_beside_the_session_gains_nothing() -> None:
-    one = found(ahead=True)
+    one = found(prefetch=1)
     assert one.pace_us == pytest.approx(60)
     assert one.bound("decode") == 1
-    # Without execution, the other thread's 30 µs are what is left.
-    assert one.bound("execute") == pytest.approx(2)
+    # Without execution, the 20 µs of the thread that gathers are what is left, or the 10 that two of them take.
+    assert one.bound("execute") == pytest.approx(3)
+    assert found(prefetch=2).bound("execute") == pytest.approx(6)
 
 
 def test_a_followed_part_that_was_slower_is_said_to_be() -> None:
@@ -66,7 +67,7 @@ def test_a_followed_part_that_was_slower_is_said_to_be() -> None:
 
 
 def test_nothing_followed_is_no_breakdown() -> None:
-    assert breakdown({**SEEN, "samples": 0}, 20_000, 2, ahead=False) is None
+    assert breakdown({**SEEN, "samples": 0}, 20_000, 2, prefetch=0) is None
 
 
 def test_the_record_leads_back(tmp_path: Path) -> None:

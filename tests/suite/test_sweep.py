@@ -19,7 +19,7 @@ def simulated(data_root: Path) -> Subject:
 
 
 def test_a_first_turn_answers_and_every_turn_says_how_fast_it_was(simulated: Subject) -> None:
-    one, ahead = Serving(1, 0, 1, 1, "cpu"), Serving(24, 0, 2, 1, "cpu", ahead=True)
+    one, ahead = Serving(1, 0, 1, 1, "cpu"), Serving(24, 0, 2, 1, "cpu", prefetch=1)
     first, other, later = sweep(simulated, [Turn(one, None), Turn(ahead, None), Turn(ahead, 480)])
     assert len(first["answers"]) == ANSWERS and len(other["answers"]) == filling(ahead, ANSWERS) == 1008
     # In whatever batches and sessions, each sample has its own answer.
@@ -33,7 +33,7 @@ def test_a_batch_larger_than_one_that_takes_too_long_is_not_tried(
     simulated: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probing, "LONGEST_BATCH_S", 1e-9)
-    servings = [Serving(batch, 0, 1, 1, "cpu", ahead=ahead) for batch in (1, 2) for ahead in (False, True)]
+    servings = [Serving(batch, 0, 1, 1, "cpu", prefetch=ahead) for batch in (1, 2) for ahead in (0, 1)]
     found = list(sweep(simulated, [Turn(one, None) for one in (*servings, Serving(2, 0, 2, 1, "cpu"))]))
     assert ["reason" in one for one in found] == [False, False, True, True, False]
     assert found[2]["reason"].startswith("not tried: a batch of 1 takes ")

@@ -61,7 +61,7 @@ def test_offline_also_races_gathering_ahead(data_root: Path) -> None:
     simulated = subject("simulated", data_root, per_batch_us="2000", per_sample_us="20")
     serving, probes, tuned = tune.tune(simulated, Requested(sessions=1, threads=1), OFFLINE, 3)
     best = max((one for one in probes[: len(tune.BATCHES)]), key=lambda one: one["samples_per_s"])["serving"]
-    assert {**best, "ahead": True} in [one["serving"] for one in probes]
+    assert {**best, "prefetch": 1} in [one["serving"] for one in probes]
     # 2 ms a batch are 2 µs a sample in the largest batches, and 125 in the smallest.
     assert serving.batch >= 256
     assert tuned["asked_s"] == 3

@@ -79,7 +79,7 @@ def bench(data_root: Path) -> Bench:
 
 def test_the_raw_loop_and_the_suite_are_timed_on_the_same_sessions(data_root: Path) -> None:
     subject = bench(data_root).subject("fashion-resnet", "simulated")
-    serving = {"batch": 10, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu", "ahead": False}
+    serving = {"batch": 10, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu", "prefetch": 0}
     load: dict[str, Any] = {"scenario": "offline", "seconds": 0.3, "hint": 6_000.0}
     for raw_first in (True, False):
         found = child("offline", subject=subject, serving=serving, raw_first=raw_first, **load)
@@ -108,7 +108,7 @@ def test_it_matters_not_for_it_when_large_batches_end(phase: float) -> None:
 
 
 # Two sessions of the simulated backend, batches of 10: 2 ms each.
-TWO = {"batch": 10, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu", "ahead": False}
+TWO = {"batch": 10, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu", "prefetch": 0}
 ONE = {**TWO, "batch": 1, "sessions": 1}
 CAPACITY = 10_000
 
@@ -309,7 +309,7 @@ def test_a_row_is_measured(data_root: Path) -> None:
     assert found.base > 0 and found.suite > 0
 
 
-SERVED = {"batch": 16, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu", "ahead": False}
+SERVED = {"batch": 16, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu", "prefetch": 0}
 OTHER = {**SERVED, "sessions": 1, "threads": 2}
 PARTS = {"parts": {"model": 200.0, "take": 4.0}, "rest": 18.0, "together": 9.0, "rate": 7000.0}
 

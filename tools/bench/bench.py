@@ -87,7 +87,7 @@ def beside(column: Column | None, pairs: list[tuple[float, float]], unit: str, *
 
 def shown(serving: dict[str, Any]) -> str:
     """Returns a serving for people."""
-    ahead = " ahead" if serving["ahead"] else ""
+    ahead = f" prefetch {serving['prefetch']}" if serving["prefetch"] else ""
     return f"{serving['sessions']}x{serving['threads']} batch {serving['batch']}{ahead}"
 
 

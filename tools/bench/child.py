@@ -82,7 +82,7 @@ def _system(
         loadgen.completer() if scenario.INLINE else loadgen.complete,
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
-        ahead=serving.ahead,
+        prefetch=serving.prefetch,
         inline=scenario.INLINE,
         stages=stages,
     )

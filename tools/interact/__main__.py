@@ -40,9 +40,7 @@ OPTIONS = flags.DEFINE_string("backend_options", "", "runtime options: name=valu
 BATCHES = flags.DEFINE_list("batches", [], "largest batches (default: 1,2,4,...,1024)", flag_values=FLAGS)
 SESSIONS = flags.DEFINE_list("sessions", [], "sessions side by side (default: 1,2,4,...,cores)", flag_values=FLAGS)
 THREADS = flags.DEFINE_list("threads", [], "threads of a session (default: 1,2,4,...,cores)", flag_values=FLAGS)
-AHEAD = flags.DEFINE_enum(
-    "ahead", "both", ["both", "off"], "gather the next batch beside inference, too", flag_values=FLAGS
-)
+PREFETCH = flags.DEFINE_list("prefetch", [], "threads of a session that gather ahead (default: 0,1)", flag_values=FLAGS)
 PIN = flags.DEFINE_string("pin", OFF, "cores that the sessions share: off, all, or as in 0-3,8", flag_values=FLAGS)
 DEVICE = flags.DEFINE_string("device", "auto", "auto, cpu or cuda", flag_values=FLAGS)
 SECONDS = flags.DEFINE_float("seconds", 1.5, "for a cell, in all of its turns", flag_values=FLAGS)
@@ -61,7 +59,7 @@ def main(arguments: list[str]) -> int:
     plan, folder = _plan(), Path(OUT.value)
     pin = cores_of(plan.requested.pin)
     cores = min(usable_cores(), len(pin)) if pin else usable_cores()
-    chosen = axes(cores, BATCHES.value, SESSIONS.value, THREADS.value, AHEAD.value)
+    chosen = axes(cores, BATCHES.value, SESSIONS.value, THREADS.value, PREFETCH.value)
     _write(folder, {})
     made = prepare.make(plan)
     device = _device(plan)

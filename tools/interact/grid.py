@@ -1,11 +1,11 @@
-"""The cells of a map: every batch with every number of sessions and threads, with and without gathering ahead."""
+"""The cells of a map: every batch with every number of sessions, of threads, and of threads that gather ahead."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
 from common.errors import UsageError
-from scenarios.harness.sut import MAX_BATCH
+from scenarios.harness.sut import MAX_BATCH, MOST_PREFETCH
 from suite.variant import Serving
 
 # As the flags of a run allow.
@@ -19,11 +19,11 @@ class Cell:
     sessions: int
     threads: int
     batch: int
-    ahead: bool
+    prefetch: int
 
     def serving(self, device: str, pin: tuple[int, ...]) -> Serving:
         """Returns how it is served on a device, its sessions sharing cores if there is a pin."""
-        return Serving(self.batch, 0, self.sessions, self.threads, device, ahead=self.ahead, pin=pin)
+        return Serving(self.batch, 0, self.sessions, self.threads, device, prefetch=self.prefetch, pin=pin)
 
     @property
     def cores(self) -> int:
@@ -33,12 +33,12 @@ class Cell:
     @property
     def title(self) -> str:
         """The cell, for people."""
-        ahead = ", gathered ahead" if self.ahead else ""
+        ahead = f", {gathering(self.prefetch)}" if self.prefetch else ""
         return f"batches of {self.batch:,}, {layout(self.sessions, self.threads)}{ahead}"
 
 
 # What everything is relative to.
-REFERENCE = Cell(1, 1, 1, False)
+REFERENCE = Cell(1, 1, 1, 0)
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,26 @@ class Axes:
     batches: tuple[int, ...]
     sessions: tuple[int, ...]
     threads: tuple[int, ...]
-    ahead: tuple[bool, ...]
+    prefetch: tuple[int, ...]
 
     @property
     def cells(self) -> tuple[Cell, ...]:
         """Every cell, in order, the reference first."""
-        return tuple(Cell(*one) for one in product(self.sessions, self.threads, self.batches, self.ahead))
+        return tuple(Cell(*one) for one in product(self.sessions, self.threads, self.batches, self.prefetch))
 
 
-def axes(cores: int, batches: Iterable[str], sessions: Iterable[str], threads: Iterable[str], ahead: str) -> Axes:
+def axes(
+    cores: int, batches: Iterable[str], sessions: Iterable[str], threads: Iterable[str], prefetch: Iterable[str]
+) -> Axes:
     """Returns the axes that flags name; where one names nothing, powers of two up to the cores, or the largest batch.
 
-    `ahead` is on, off or both. Raises UsageError for what is no number, or out of range.
+    Of prefetching it is none and one thread. Raises UsageError for what is no number, or out of range.
     """
     return Axes(
-        batches=_values("--batches", batches, MAX_BATCH) or _powers(MAX_BATCH),
-        sessions=_values("--sessions", sessions, MOST_PARALLEL) or _powers(cores),
-        threads=_values("--threads", threads, MOST_PARALLEL) or _powers(cores),
-        ahead=(False,) if ahead == "off" else (False, True),
+        batches=_values("--batches", batches, 1, MAX_BATCH) or _powers(MAX_BATCH),
+        sessions=_values("--sessions", sessions, 1, MOST_PARALLEL) or _powers(cores),
+        threads=_values("--threads", threads, 1, MOST_PARALLEL) or _powers(cores),
+        prefetch=_values("--prefetch", prefetch, 0, MOST_PREFETCH) or (0, 1),
     )
 
 
@@ -79,13 +81,20 @@ def layout(sessions: int, threads: int) -> str:
     return f"{sessions:,} session{'' if sessions == 1 else 's'} of {threads:,} thread{'' if threads == 1 else 's'}"
 
 
-def _values(flag: str, given: Iterable[str], most: int) -> tuple[int, ...]:
-    """Returns the numbers of a flag and 1, which the reference has, or nothing where it names none."""
+def gathering(prefetch: int) -> str:
+    """Returns how batches are gathered, for people."""
+    if not prefetch:
+        return "each batch gathered in turn"
+    return "the next batch gathered ahead" if prefetch == 1 else f"{prefetch} batches gathered ahead"
+
+
+def _values(flag: str, given: Iterable[str], least: int, most: int) -> tuple[int, ...]:
+    """Returns the numbers of a flag and the least, which the reference has, or nothing where it names none."""
     words = [word.strip() for word in given if word.strip()]
     for word in words:
-        if not (word.isascii() and word.isdigit() and len(word) <= len(str(most)) and 1 <= int(word) <= most):
-            raise UsageError(f"{flag} holds '{word}'; it takes whole numbers from 1 to {most}, as in 1,2,4.")
-    return tuple(sorted({1, *map(int, words)})) if words else ()
+        if not (word.isascii() and word.isdigit() and len(word) <= len(str(most)) and least <= int(word) <= most):
+            raise UsageError(f"{flag} holds '{word}'; it takes whole numbers from {least} to {most}, as in {least},2.")
+    return tuple(sorted({least, *map(int, words)})) if words else ()
 
 
 def _powers(most: int) -> tuple[int, ...]:

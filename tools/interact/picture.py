@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tools.interact.conduct import Chart, Measured
-from tools.interact.grid import Cell
-from tools.interact.report import AHEAD, BEST, NONE
+from tools.interact.grid import Cell, gathering
+from tools.interact.report import BEST, NONE
 
 COLOURS, MISSING = "viridis", "#e3e5e8"
 # Of a cell, in inches, and what a panel needs beside its cells.
@@ -29,12 +29,12 @@ def draw(chart: Chart, title: str) -> dict[str, bytes]:
     low, high = min(figures), max(*figures, 1.01 * min(figures))
     norm = LogNorm(low, high)
     width = 2 + len(axes.threads) * (BESIDE + CELL_WIDTH * len(axes.sessions))
-    height = 1 + len(axes.ahead) * (BESIDE + CELL_HEIGHT * len(axes.batches))
+    height = 1 + len(axes.prefetch) * (BESIDE + CELL_HEIGHT * len(axes.batches))
     with matplotlib.rc_context({"svg.hashsalt": "tandem", "font.size": 9}):
         figure = Figure(figsize=(max(NARROWEST, width), height), layout="constrained")
         figure.suptitle(title)
-        panels = figure.subplots(len(axes.ahead), len(axes.threads), squeeze=False)
-        for line, ahead in zip(panels, axes.ahead, strict=True):
+        panels = figure.subplots(len(axes.prefetch), len(axes.threads), squeeze=False)
+        for line, ahead in zip(panels, axes.prefetch, strict=True):
             for panel, threads in zip(line, axes.threads, strict=True):
                 image = _panel(panel, chart, threads, ahead, norm)
         bar = figure.colorbar(image, ax=panels, label="throughput over that of batches of 1, 1 session of 1 thread")
@@ -44,7 +44,7 @@ def draw(chart: Chart, title: str) -> dict[str, bytes]:
         return {suffix: _saved(figure, suffix) for suffix in ("svg", "png")}
 
 
-def _panel(panel: Any, chart: Chart, threads: int, ahead: bool, norm: Any) -> Any:
+def _panel(panel: Any, chart: Chart, threads: int, ahead: int, norm: Any) -> Any:
     """Draws a panel, a row a batch and a column for each number of sessions; returns the image."""
     axes = chart.axes
     cells = [
@@ -59,7 +59,7 @@ def _panel(panel: Any, chart: Chart, threads: int, ahead: bool, norm: Any) -> An
     panel.set_xticks(range(len(axes.sessions)), [f"{one:,}" for one in axes.sessions])
     panel.set_yticks(range(len(axes.batches)), [f"{one:,}" for one in axes.batches])
     panel.set(xlabel="sessions", ylabel="batch")
-    panel.set_title(f"{threads:,} thread{'' if threads == 1 else 's'} a session,\n{AHEAD[ahead]}", fontsize=9)
+    panel.set_title(f"{threads:,} thread{'' if threads == 1 else 's'} a session,\n{gathering(ahead)}", fontsize=9)
     return image
 
 

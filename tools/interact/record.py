@@ -12,7 +12,7 @@ COLUMNS = (
     "batch",
     "sessions",
     "threads",
-    "ahead",
+    "prefetch",
     "state",
     "reason",
     "samples_per_s",
@@ -52,7 +52,7 @@ def _values(chart: Chart, one: Measured) -> dict[str, Any]:
         "batch": cell.batch,
         "sessions": cell.sessions,
         "threads": cell.threads,
-        "ahead": cell.ahead,
+        "prefetch": cell.prefetch,
         "state": "measured" if one.reason is None else "none",
         "reason": one.reason,
     }

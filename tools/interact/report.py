@@ -5,14 +5,12 @@ from itertools import zip_longest
 from statistics import median
 
 from tools.interact.conduct import Chart, Measured
-from tools.interact.grid import Axes, Cell, layout
+from tools.interact.grid import Axes, Cell, gathering, layout
 from tools.interact.shapes import shapes
 
 BETWEEN = " " * 6
 NONE, BEST = "-", "*"
 WIDTH = 8
-
-AHEAD = {False: "each batch gathered in turn", True: "the next batch gathered ahead"}
 
 
 def text(chart: Chart, title: str) -> str:
@@ -25,7 +23,7 @@ def text(chart: Chart, title: str) -> str:
             *_panels(chart),
             "",
             f"best ({BEST}): {best.cell.title}: {chart.relative(best):.2f} times, {_rate(best)}; as a recipe, "
-            f"--optimize {recipe(best.cell)}" + (" (gathering ahead is for --tune to find)" if best.cell.ahead else ""),
+            f"--optimize {recipe(best.cell)}",
             f"spread: the rounds of a cell lie within {_spread(chart)}",
             *(f"{NONE} {line}" for line in reasons(chart)),
             "",
@@ -35,8 +33,9 @@ def text(chart: Chart, title: str) -> str:
 
 
 def recipe(cell: Cell) -> str:
-    """Returns the recipe that asks for a cell's serving, as far as a recipe can."""
-    return f"batch:{cell.batch}+parallel:{cell.sessions},threads={cell.threads}"
+    """Returns the recipe that asks for a cell's serving."""
+    prefetch = f"+prefetch:{cell.prefetch}" if cell.prefetch else ""
+    return f"batch:{cell.batch}+parallel:{cell.sessions},threads={cell.threads}{prefetch}"
 
 
 def reasons(chart: Chart) -> Iterator[str]:
@@ -45,7 +44,7 @@ def reasons(chart: Chart) -> Iterator[str]:
     for one in chart.cells.values():
         if one.reason is not None:
             found.setdefault((one.cell.sessions, one.cell.threads, one.reason), []).append(one.cell)
-    whole = len(chart.axes.batches) * len(chart.axes.ahead)
+    whole = len(chart.axes.batches) * len(chart.axes.prefetch)
     for (sessions, threads, reason), cells in found.items():
         yield f"{layout(sessions, threads)}{'' if len(cells) == whole else f', {_which(cells, chart.axes)}'}: {reason}"
 
@@ -53,23 +52,23 @@ def reasons(chart: Chart) -> Iterator[str]:
 def _which(cells: Sequence[Cell], axes: Axes) -> str:
     sizes = sorted({cell.batch for cell in cells})
     batches = f"batches of {', '.join(f'{size:,}' for size in sizes)}"
-    both = len(axes.ahead) == 1 or len(cells) == len(sizes) * len(axes.ahead)
-    return batches if both else f"{batches}, {AHEAD[cells[0].ahead]}"
+    both = len(axes.prefetch) == 1 or len(cells) == len(sizes) * len(axes.prefetch)
+    return batches if both else f"{batches}, {gathering(cells[0].prefetch)}"
 
 
 def _panels(chart: Chart) -> Iterator[str]:
     """Yields the lines of the panels, those of as many threads side by side."""
     for threads in chart.axes.threads:
-        panels = [list(_panel(chart, threads, ahead)) for ahead in chart.axes.ahead]
+        panels = [list(_panel(chart, threads, ahead)) for ahead in chart.axes.prefetch]
         yield ""
         yield from (BETWEEN.join(lines).rstrip() for lines in zip_longest(*panels, fillvalue=""))
 
 
-def _panel(chart: Chart, threads: int, ahead: bool) -> Iterator[str]:
+def _panel(chart: Chart, threads: int, ahead: int) -> Iterator[str]:
     """Yields lines of one width: a batch each, a column for each number of sessions."""
     axes = chart.axes
     width = WIDTH * (1 + len(axes.sessions))
-    title = f"{threads:,} thread{'' if threads == 1 else 's'} a session, {AHEAD[ahead]}"
+    title = f"{threads:,} thread{'' if threads == 1 else 's'} a session, {gathering(ahead)}"
     width = max(width, len(title))
     yield title.ljust(width)
     yield "".join(word.rjust(WIDTH) for word in ("sessions", *(f"{one:,} " for one in axes.sessions))).ljust(width)

@@ -130,7 +130,7 @@ def _data_over_model(chart: Chart) -> Shape:
 def _interaction(chart: Chart) -> Shape:
     claim = "What sessions gain depends on the batch"
     count, pairs = _most(chart, lambda cell, count: (_with(cell, count, 1), _with(cell, 1, 1)))
-    pairs = [pair for pair in pairs if not pair[0].cell.ahead]
+    pairs = [pair for pair in pairs if not pair[0].cell.prefetch]
     if len(pairs) < 2:
         return Shape(claim, UNMEASURED, "it takes two batches with several sessions")
     small, large = pairs[0], pairs[-1]
@@ -145,10 +145,10 @@ def _interaction(chart: Chart) -> Shape:
 
 def _ahead(chart: Chart) -> Shape:
     claim = "To gather the next batch beside inference pays"
-    found = [_both(chart, one.cell, _in_turn(one.cell)) for one in chart.ran if one.cell.ahead]
+    found = [_both(chart, one.cell, _in_turn(one.cell)) for one in chart.ran if one.cell.prefetch]
     pairs = [pair for pair in found if pair is not None]
     if not pairs:
-        return Shape(claim, UNMEASURED, "--ahead was off")
+        return Shape(claim, UNMEASURED, "--prefetch was 0")
     ratio = ratio_of(pairs)
     spare = [pair for pair in pairs if pair[0].cell.cores < chart.cores]
     busy = [pair for pair in pairs if pair[0].cell.cores >= chart.cores]
@@ -187,13 +187,13 @@ def _answers(chart: Chart) -> Shape:
 def _line(chart: Chart) -> list[Measured]:
     """Returns the cells that differ from the best in their batch alone, and ran, the smallest batch first."""
     best = chart.best.cell
-    cells = (Cell(best.sessions, best.threads, batch, best.ahead) for batch in chart.axes.batches)
+    cells = (Cell(best.sessions, best.threads, batch, best.prefetch) for batch in chart.axes.batches)
     return [chart.cells[cell] for cell in cells if chart.cells[cell].reason is None]
 
 
 def _most(chart: Chart, sides: Callable[[Cell, int], tuple[Cell, Cell]]) -> tuple[int, list[Pair]]:
     """Returns the highest count at which both sides of a cell of one session ran, and those pairs by their batch."""
-    alone = [Cell(1, 1, batch, ahead) for batch in chart.axes.batches for ahead in chart.axes.ahead]
+    alone = [Cell(1, 1, batch, ahead) for batch in chart.axes.batches for ahead in chart.axes.prefetch]
     ran = [cell for cell in alone if chart.cells[cell].reason is None]
     for count in sorted({*chart.axes.sessions, *chart.axes.threads} - {1}, reverse=True):
         found = [_both(chart, *sides(cell, count)) for cell in ran]
@@ -212,11 +212,11 @@ def _both(chart: Chart, one: Cell, other: Cell) -> Pair | None:
 
 
 def _with(cell: Cell, sessions: int, threads: int) -> Cell:
-    return Cell(sessions, threads, cell.batch, cell.ahead)
+    return Cell(sessions, threads, cell.batch, cell.prefetch)
 
 
 def _in_turn(cell: Cell) -> Cell:
-    return Cell(cell.sessions, cell.threads, cell.batch, False)
+    return Cell(cell.sessions, cell.threads, cell.batch, 0)
 
 
 def _batches(pairs: Sequence[Pair]) -> str:

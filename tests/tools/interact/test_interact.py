@@ -21,7 +21,7 @@ def interact(*words: str) -> Ended:
 @pytest.mark.skipif(usable_cores() < 2, reason="a session of two threads wants two cores")
 def test_a_map_has_every_cell_and_the_reason_where_one_fails(tmp_path: Path) -> None:
     """Batches of 8 have no room: with one thread the model says so, with two it takes its process with it."""
-    folder, axes = tmp_path / "map", ("--batches=2,8,16", "--sessions=1,1024", "--threads=1,2", "--ahead=off")
+    folder, axes = tmp_path / "map", ("--batches=2,8,16", "--sessions=1,1024", "--threads=1,2", "--prefetch=0")
     time = ("--seconds=0.1", "--rounds=2")
     ended = interact("--backend=tests.zoo.little_memory", *axes, *time, f"--out={folder}")
     assert ended.code == 0, ended.stderr

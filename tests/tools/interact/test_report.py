@@ -13,7 +13,7 @@ from tools.interact.grid import Axes, Cell
 
 pytestmark = pytest.mark.side_by_side
 
-FAILED = Cell(1, 2, 1024, True)
+FAILED = Cell(1, 2, 1024, 1)
 MADE = chart(AXES, accelerator, {FAILED: "no room"})
 
 
@@ -29,8 +29,10 @@ def test_panels_stand_side_by_side_with_the_best_marked_and_dashes_where_nothing
         ["1,024", "0.50", "0.60", "1,024", "0.60", "0.72"],
     ]
     assert lines[start + 10].split() == ["1,024", "0.55", "-", "1,024", "-", "-"]
-    assert "best (*): batches of 16, 2 sessions of 1 thread, gathered ahead: 9.12 times" in "\n".join(lines)
-    assert "--optimize batch:16+parallel:2,threads=1" in "\n".join(lines)
+    assert "best (*): batches of 16, 2 sessions of 1 thread, the next batch gathered ahead: 9.12 times" in "\n".join(
+        lines
+    )
+    assert any(line.endswith("--optimize batch:16+parallel:2,threads=1+prefetch:1") for line in lines)
 
 
 def test_each_reason_is_said_once_with_its_cells() -> None:
@@ -38,7 +40,7 @@ def test_each_reason_is_said_once_with_its_cells() -> None:
         "1 session of 2 threads, batches of 1,024, the next batch gathered ahead: no room",
         "2 sessions of 2 threads: 4 cores wanted, 2 can be used",
     ]
-    large = {Cell(2, 1, batch, ahead): "no room" for batch in (16, 1024) for ahead in (False, True)}
+    large = {Cell(2, 1, batch, ahead): "no room" for batch in (16, 1024) for ahead in (0, 1)}
     assert next(report.reasons(chart(AXES, accelerator, large))) == (
         "2 sessions of 1 thread, batches of 16, 1,024: no room"
     )
@@ -46,14 +48,14 @@ def test_each_reason_is_said_once_with_its_cells() -> None:
 
 def test_table_and_record_hold_every_cell() -> None:
     rows = {
-        (row["sessions"], row["threads"], row["batch"], row["ahead"]): row
+        (row["sessions"], row["threads"], row["batch"], row["prefetch"]): row
         for row in csv.DictReader(io.StringIO(record.table(MADE)))
     }
     assert len(rows) == len(AXES.cells)
-    best = rows["2", "1", "16", "True"]
+    best = rows["2", "1", "16", "1"]
     assert float(best["relative"]) == pytest.approx(9.12, rel=1e-3)
     assert (best["state"], best["rounds"]) == ("measured", "4")
-    assert (rows["1", "2", "1024", "True"]["reason"], rows["1", "2", "1024", "True"]["relative"]) == ("no room", "")
+    assert (rows["1", "2", "1024", "1"]["reason"], rows["1", "2", "1024", "1"]["relative"]) == ("no room", "")
     kept = json.loads(json.dumps(record.record(MADE, {"device": "cpu"})))
     assert len(kept["cells"]) == len(rows) and kept["device"] == "cpu" and kept["best"]["batch"] == 16
     assert [len(one["rounds_samples_per_s"]) for one in kept["cells"][:2]] == [4, 4]
@@ -61,5 +63,5 @@ def test_table_and_record_hold_every_cell() -> None:
 
 
 def test_a_map_of_one_cell_is_one() -> None:
-    text = report.text(chart(Axes((1,), (1,), (1,), (False,)), accelerator), "one")
+    text = report.text(chart(Axes((1,), (1,), (1,), (0,)), accelerator), "one")
     assert "1.00*" in text and "not measured" in text

@@ -11,7 +11,7 @@ from tools.interact.shapes import NOT_SEEN, SEEN, UNKNOWN, UNMEASURED, Ratio, Sh
 
 pytestmark = pytest.mark.side_by_side
 
-AXES = Axes((1, 16, 1024), (1, 2), (1, 2), (False, True))
+AXES = Axes((1, 16, 1024), (1, 2), (1, 2), (0, 1))
 
 INTERIOR = "The best batch is neither the smallest nor the largest"
 TOO_LARGE = "The largest batch is slower than the smallest"
@@ -30,13 +30,13 @@ def accelerator(cell: Cell) -> float:
     """Like the figure: batches of 16 are best, and the largest are worse than one sample; sessions beat threads."""
     batch = {1: 100.0, 16: 400.0, 1024: 50.0}[cell.batch]
     sessions = {1: 1.5, 16: 1.9, 1024: 1.2}[cell.batch] if cell.sessions == 2 else 1.0
-    return batch * sessions * (1.1 if cell.threads == 2 else 1.0) * (1.2 if cell.ahead else 1.0)
+    return batch * sessions * (1.1 if cell.threads == 2 else 1.0) * (1.2 if cell.prefetch else 1.0)
 
 
 def opposite(cell: Cell) -> float:
     """The larger the batch the better; threads beat sessions, which gain as much everywhere; ahead costs."""
     sessions, threads = (1.5 if cell.sessions == 2 else 1.0), (1.8 if cell.threads == 2 else 1.0)
-    return (100.0 + cell.batch) * sessions * threads * (0.8 if cell.ahead else 1.0)
+    return (100.0 + cell.batch) * sessions * threads * (0.8 if cell.prefetch else 1.0)
 
 
 def flat(cell: Cell) -> float:
@@ -45,7 +45,7 @@ def flat(cell: Cell) -> float:
 
 
 def test_a_map_like_the_figure_has_its_shapes() -> None:
-    failed = {Cell(2, 1, 1024, True): "no room"}
+    failed = {Cell(2, 1, 1024, 1): "no room"}
     outcomes = {claim: one.outcome for claim, one in found(chart(AXES, accelerator, failed)).items()}
     # Of the best cell's batches the largest failed, so that the smallest and 16 are left, and 16 is an end.
     assert outcomes.pop(INTERIOR) == UNMEASURED
@@ -95,9 +95,9 @@ def test_what_was_not_measured_is_said_so() -> None:
 
 
 def test_an_untried_cell_did_not_fail_and_changed_answers_are_named() -> None:
-    made = chart(AXES, flat, {Cell(1, 1, 1024, False): "not tried: a batch of 16 takes 2.0 s already"})
+    made = chart(AXES, flat, {Cell(1, 1, 1024, 0): "not tried: a batch of 16 takes 2.0 s already"})
     assert found(made)[CORNER].sentence == f"{CORNER}: {NOT_SEEN}; 0 of 18 did, and 1 were not tried"
-    cell = Cell(2, 1, 16, False)
+    cell = Cell(2, 1, 16, 0)
     changed = replace(made, cells={**made.cells, cell: replace(made.cells[cell], changed=9)})
     assert found(changed)[ANSWERS].outcome == NOT_SEEN
     assert "batches of 16, 2 sessions of 1 thread: 9 of 1,024" in found(changed)[ANSWERS].figures
@@ -105,7 +105,7 @@ def test_an_untried_cell_did_not_fail_and_changed_answers_are_named() -> None:
 
 def test_a_ratio_that_was_chosen_from_many_is_less_sure() -> None:
     made = chart(AXES, accelerator)
-    pair = (made.cells[Cell(1, 1, 16, False)], made.cells[Cell(1, 1, 1, False)])
+    pair = (made.cells[Cell(1, 1, 16, 0)], made.cells[Cell(1, 1, 1, 0)])
     one, chosen = ratio_of([pair]), ratio_of([pair], comparisons=10)
     assert one.value == chosen.value == pytest.approx(4.0, rel=1e-3)
     assert chosen.low < one.low < one.value < one.high < chosen.high
