@@ -189,7 +189,14 @@ class FashionMnist:
         if self._rows is not None and self._streams:
             return self._prepared(self._rows.take(indices), unmarked)
         rows: Indices = indices if self._rows is None else self._rows.take(indices)
-        return self._resident[rows[0], None] if len(rows) == 1 else self._resident.take(rows, axis=0)
+        return self._where_it_lies(int(rows[0])) if len(rows) == 1 else self._resident.take(rows, axis=0)
+
+    def _where_it_lies(self, row: int) -> NDArray[Any]:
+        # A slice, since its strides are those of a batch: what torch compiles depends on them.
+        found = self._resident[row : row + 1]
+        if not len(found):
+            raise IndexError(f"sample {row} is not resident")
+        return found
 
     def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[Any]:
         """Returns the same, and marks what is done for it."""

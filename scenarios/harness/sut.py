@@ -81,13 +81,21 @@ class BadAnswer(Exception):
 class Recorder:
     """One thread's part of the timeline: three numbers a batch (first sample, samples, time of completion in ns).
 
-    `answered` are the samples of a part that is not completed yet whose outputs are there.
+    `answered` are the samples whose outputs are there, those of a part that is not completed yet among them.
     """
 
     session: Session
     batches: "array[int]" = field(default_factory=lambda: array("q"))
     completed: int = 0
     answered: int = 0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a timeline has been read: so many callbacks, and so many entries of each worker."""
+
+    callbacks: int = 0
+    entries: tuple[int, ...] = ()
 
 
 class SystemUnderTest:
@@ -182,7 +190,7 @@ class SystemUnderTest:
     @property
     def answered(self) -> int:
         """How many samples the sessions have answered, completed or about to be: whether it goes on."""
-        return self.completed + sum(recorder.answered for recorder in self._recorders)
+        return sum(max(recorder.answered, recorder.completed) for recorder in self._recorders)
 
     def flush(self) -> None:
         """LoadGen's sign that no query follows; nothing is held back here that could be flushed."""
@@ -196,23 +204,30 @@ class SystemUnderTest:
         return not any(worker.is_alive() for worker in self._workers)
 
     def timeline(self) -> dict[str, NDArray[np.int64]]:
-        """Returns the timeline's arrays, so far; times are of the monotonic clock, in nanoseconds.
+        """Returns the timeline's arrays, so far; times are of the monotonic clock, in nanoseconds."""
+        return self.timeline_since(Mark())[0]
+
+    def timeline_since(self, mark: Mark) -> tuple[dict[str, NDArray[np.int64]], Mark]:
+        """Returns what came to the timeline's arrays since it was read up to a mark, and the next mark.
 
         Completions are read before arrivals, so that what was completed has arrived. Slices are copies: an array that
         numpy looks into cannot grow, and its worker would fail.
         """
-        seen = [np.array(recorder.batches[:], np.int64).reshape(-1, 3) for recorder in self._recorders]
-        batches = np.concatenate(seen)
+        known = mark.entries or (0,) * len(self._recorders)
+        new = [recorder.batches[3 * count :] for recorder, count in zip(self._recorders, known, strict=True)]
+        batches = np.concatenate([np.array(one, np.int64).reshape(-1, 3) for one in new])
         batches = batches[np.argsort(batches[:, 2], kind="stable")]
         # An arrival's count follows its time.
-        counts = np.array(self._callback_samples[:], np.int64)
+        counts = np.array(self._callback_samples[mark.callbacks :], np.int64)
+        callbacks = mark.callbacks + len(counts)
+        entries = tuple(count + len(one) // 3 for count, one in zip(known, new, strict=True))
         return {
-            "callback_ns": np.array(self._callback_ns[: len(counts)], np.int64),
+            "callback_ns": np.array(self._callback_ns[mark.callbacks : callbacks], np.int64),
             "callback_samples": counts,
             "batch_first": np.ascontiguousarray(batches[:, 0]),
             "batch_samples": np.ascontiguousarray(batches[:, 1]),
             "batch_ns": np.ascontiguousarray(batches[:, 2]),
-        }
+        }, Mark(callbacks, entries)
 
     def record_fault(self, kind: str, detail: str) -> None:
         """Keeps a fault; from here on nothing is answered."""
@@ -394,7 +409,6 @@ class SystemUnderTest:
         if laps:
             laps("postprocess")
         # Who is told may ask at once how many are completed.
-        recorder.answered = 0
         recorder.completed += count
         # The time is stamped where LoadGen stamps: just before it is told.
         stamp_ns = perf_counter_ns()
@@ -415,14 +429,14 @@ class SystemUnderTest:
         count = len(indices)
         if count <= self._max_batch:
             return self._predict(recorder.session, indices, laps), laps
-        found, rows = [], np.array(indices)
+        found, rows, recorder.answered = [], np.array(indices), recorder.completed
         for start in range(0, count, self._max_batch):
             end = min(start + self._max_batch, count)
             outputs = self._predict(recorder.session, rows[start:end], laps)
             _check_shape(outputs, (end - start, *self._output_shape))
             # A session may use the memory of its outputs again.
             found.append(outputs.copy())
-            recorder.answered = end
+            recorder.answered += end - start
         return np.concatenate(found), laps
 
     def _predict(self, session: Session, indices: Indices, laps: Laps | None) -> NDArray[Any]:

@@ -8,18 +8,15 @@ LoadGen's log of the whole test decides. A probe is no attempt and counts for no
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from common.errors import RunFailed
 from reference_models.base import Dataset
 from scenarios.harness import early_stopping, loadgen, logs
 from scenarios.harness.sut import SystemUnderTest
+from suite.probes.watch import Look, Watch
 
 LOOK_S = 0.05
 # Before this has passed nothing is certain: a queue that grows by a hundredth of its load has yet to be seen.
@@ -28,46 +25,6 @@ LEAST_S = 1.5
 TAIL_SHARE = 0.5
 # A test may take so many times its length, and so much longer, before it is given up.
 PATIENCE, PATIENCE_S = 3.0, 10.0
-
-
-@dataclass(frozen=True)
-class Look:
-    """What can be seen of a test under way: queries that arrived and were completed, those late, latencies in ns.
-
-    Late are those completed after the limit, overdue those that have been open for longer. `latencies_ns` are in order
-    of arrival.
-    """
-
-    arrived: int
-    late: int
-    overdue: int
-    latencies_ns: NDArray[np.int64]
-
-    @property
-    def completed(self) -> int:
-        """How many have been completed."""
-        return len(self.latencies_ns)
-
-    def tail_ns(self) -> float:
-        """Returns the median latency of the last tenth."""
-        return float(np.median(self.latencies_ns[-max(1, self.completed // 10) :]))
-
-    def percentile_ms(self, percentile: float) -> float | None:
-        """Returns a percentile of what was completed."""
-        return float(np.percentile(self.latencies_ns, percentile)) / 1e6 if self.completed else None
-
-
-def look(seen: Mapping[str, NDArray[np.int64]], now_ns: int, limit_ns: float) -> Look:
-    """Returns what the arrays of a timeline say, at any time; samples may be missing amid others."""
-    arrival_ns = np.repeat(seen["callback_ns"], seen["callback_samples"])
-    completion_ns = np.full(len(arrival_ns), -1, np.int64)
-    first, count = seen["batch_first"], seen["batch_samples"]
-    offsets = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-    completion_ns[np.repeat(first, count) + offsets] = np.repeat(seen["batch_ns"], count)
-    done = completion_ns >= 0
-    taken = np.where(done, completion_ns, now_ns) - arrival_ns
-    over = taken > limit_ns
-    return Look(len(arrival_ns), int(np.count_nonzero(over & done)), int(np.count_nonzero(over & ~done)), taken[done])
 
 
 def decision(seen: Look, elapsed_s: float, qps: float, queries: int, limit_ns: float, percentile: float) -> str | None:
@@ -83,7 +40,7 @@ def decision(seen: Look, elapsed_s: float, qps: float, queries: int, limit_ns: f
         elapsed_s >= LEAST_S
         and seen.completed > 0
         and seen.arrived >= expected - 4 * sqrt(expected)
-        and seen.tail_ns() < TAIL_SHARE * limit_ns
+        and seen.tail_ns < TAIL_SHARE * limit_ns
     )
     return "certain" if steady and early_stopping.met(seen.completed + seen.overdue, over, percentile) else None
 
@@ -115,6 +72,7 @@ def run(
         raise ValueError(f"{queries} queries are too few to show the percentile {percentile}")
     started = time.monotonic()
     bound_s = PATIENCE * queries / qps + PATIENCE_S
+    watch = Watch(sut, limit_ns)
     test.start()
     decided = None
     while decided is None and test.is_alive():
@@ -123,10 +81,11 @@ def run(
             raise RunFailed(f"The backend failed while a load was probed: {sut.faults[0].detail}.")
         if time.monotonic() - started > bound_s:
             raise RunFailed(f"A probe of {qps:g} queries/s did not end within {bound_s:.0f} s.")
-        decided = _decided(sut, qps, queries, limit_ns, percentile)
+        seen = watch.look(time.perf_counter_ns())
+        decided = decision(seen, watch.elapsed_s, qps, queries, limit_ns, percentile) if seen.arrived else None
         if decided == "certain" and not may_end_early:
             decided = None
-    found = look(sut.timeline(), time.perf_counter_ns(), limit_ns)
+    found = watch.look(time.perf_counter_ns())
     held, late = decided == "certain", found.late + found.overdue
     if not test.is_alive():
         result = logs.read(folder)
@@ -138,15 +97,6 @@ def run(
         "decided_by": decided,
         "queries": found.completed,
         "late": late,
-        **{f"p{one}_ms": found.percentile_ms(one) for one in (50, 90, 99)},
+        **{f"p{one}_ms": watch.percentile_ms(one) for one in (50, 90, 99)},
         "seconds": round(time.monotonic() - started, 3),
     }
-
-
-def _decided(sut: SystemUnderTest, qps: float, queries: int, limit_ns: float, percentile: float) -> str | None:
-    arrays = sut.timeline()
-    if not len(arrays["callback_ns"]):
-        return None
-    now_ns = time.perf_counter_ns()
-    elapsed_s = (now_ns - int(arrays["callback_ns"][0])) / 1e9
-    return decision(look(arrays, now_ns, limit_ns), elapsed_s, qps, queries, limit_ns, percentile)

@@ -55,7 +55,6 @@ def answer_all(
 
     def complete(ids: list[int], payload: NDArray[Any] | None) -> None:
         keep(ids, payload)
-        subject.beat(len(ids))
         if sut.completed >= count:
             done.set()
 
@@ -63,9 +62,14 @@ def answer_all(
     samples = range(subject.dataset.total) if order is None else order
     started = time.perf_counter()
     sut.issue(list(range(count)), [samples[number % len(samples)] for number in range(count)])
+    told = 0
     while not done.wait(0.5):
         raise_fault(sut)
+        answered = sut.answered
+        subject.beat(answered - told)
+        told = answered
     elapsed = time.perf_counter() - started
+    subject.beat(count - told)
     sut.close(1.0)
     raise_fault(sut)
     return elapsed

@@ -46,6 +46,7 @@ def test_one_sample_is_not_copied_and_nobody_can_change_it(dataset: Dataset, loa
     alone = dataset.batch([7])
     assert np.shares_memory(alone, dataset.batch([7]))
     assert alone.flags.c_contiguous and np.array_equal(alone, dataset.batch([3, 7])[1:])
+    assert alone.strides == np.zeros_like(alone).strides, "torch would compile for it anew"
     with pytest.raises(ValueError):
         alone *= 2
     with pytest.raises(IndexError):

@@ -376,7 +376,8 @@ def test_a_session_with_several_callers_has_as_many_batches_at_a_time(prefetch: 
         rig.issue([number])
     rig.check()
     assert sum(rig.sessions[0].sizes) == 29
-    assert rig.sut.batch_sizes(24) == [2] and set(rig.sessions[0].sizes[:12]) == {2}
+    # Single queries are put together, as far as they wait.
+    assert rig.sut.batch_sizes(24) == [2] and rig.sessions[0].sizes.count(2) >= 12
 
 
 def test_single_queries_enter_a_session_with_several_callers_one_behind_the_other() -> None:

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from scenarios.harness import early_stopping
+from scenarios.harness.sut import Mark
 from suite import curve, execute, peak, prepare, report
 from suite.conduct import Ready
 from suite.peak import CURVE_SHARES, MOST_PROBES, PRECISION, Peak, Probe
 from suite.plan import resolve
 from suite.probes import load
+from suite.probes.watch import Look, Watch
 from suite.seek import _probe, seek
 from tests.suite.commands import cache, records, start
 from tests.suite.test_plan import ASKED
@@ -94,24 +96,60 @@ def test_the_search_has_an_end() -> None:
     assert find(1000.0, probe_of(math.inf)).bounded
 
 
-def timeline(arrivals_ms: list[float], batches: list[tuple[int, int, float]]) -> dict[str, np.ndarray]:
-    first, count, done = zip(*batches, strict=True) if batches else ((), (), ())
-    return {
-        "callback_ns": np.array([round(one * 1e6) for one in arrivals_ms], np.int64),
-        "callback_samples": np.ones(len(arrivals_ms), np.int64),
-        "batch_first": np.array(first, np.int64),
-        "batch_samples": np.array(count, np.int64),
-        "batch_ns": np.array([round(one * 1e6) for one in done], np.int64),
-    }
+class Served:
+    """A system whose timeline is told: arrivals in ms, and batches of (first sample, samples, ms)."""
+
+    def __init__(self) -> None:
+        self.arrivals_ms: list[float] = []
+        self.batches: list[tuple[int, int, float]] = []
+
+    def timeline_since(self, mark: Mark) -> tuple[dict[str, np.ndarray], Mark]:
+        entries = mark.entries[0] if mark.entries else 0
+        arrivals, batches = self.arrivals_ms[mark.callbacks :], self.batches[entries:]
+        first, count, done = zip(*batches, strict=True) if batches else ((), (), ())
+        return {
+            "callback_ns": np.array([round(one * 1e6) for one in arrivals], np.int64),
+            "callback_samples": np.ones(len(arrivals), np.int64),
+            "batch_first": np.array(first, np.int64),
+            "batch_samples": np.array(count, np.int64),
+            "batch_ns": np.array([round(one * 1e6) for one in done], np.int64),
+        }, Mark(len(self.arrivals_ms), (len(self.batches),))
 
 
 def test_a_look_counts_what_is_late_and_what_is_open_for_too_long() -> None:
+    served = Served()
+    watch = Watch(served, 15e6)  # type: ignore[arg-type]
+    served.arrivals_ms = [0, 0]
+    assert watch.look(14_000_000) == Look(2, 0, 0, 0, 0.0)
+    assert (watch.look(16_000_000).overdue, watch.percentile_ms(99)) == (2, None)
     # Sample 1 took 20 ms, sample 2 is open for 25 and sample 4 for 5; the second worker was first to be done.
-    seen = load.look(timeline([0, 0, 0, 10, 20], [(3, 1, 11.0), (0, 1, 10.0), (1, 1, 20.0)]), 25_000_000, 15e6)
-    assert (seen.arrived, seen.completed, seen.late, seen.overdue) == (5, 3, 1, 1)
-    assert seen.latencies_ns.tolist() == [10_000_000, 20_000_000, 1_000_000]
-    nothing = load.look(timeline([0, 20], []), 25_000_000, 15e6)
-    assert (nothing.completed, nothing.overdue, nothing.percentile_ms(99)) == (0, 1, None)
+    served.arrivals_ms += [0, 10, 20]
+    served.batches = [(3, 1, 11.0), (0, 1, 10.0), (1, 1, 20.0)]
+    seen = watch.look(25_000_000)
+    assert seen == Look(arrived=5, completed=3, late=1, overdue=1, tail_ns=1e6)
+    assert watch.elapsed_s == 0.025 and watch.percentile_ms(50) == 10.0
+    served.batches.append((2, 1, 26.0))
+    assert watch.look(27_000_000) == Look(arrived=5, completed=4, late=2, overdue=0, tail_ns=1e6)
+
+
+def test_looks_that_add_up_see_what_one_sees() -> None:
+    """Of thousands of queries, whose batches end in another order than they begin."""
+    draw = np.random.default_rng(5)
+    whole = Served()
+    whole.arrivals_ms = np.cumsum(draw.exponential(0.1, 40_000)).tolist()
+    starts = list(range(0, 40_000 - 80, 8))
+    whole.batches = [(one, 8, whole.arrivals_ms[one + 7] + draw.exponential(6)) for one in starts]
+    whole.batches.sort(key=lambda one: one[2])
+    part, now_ns = Served(), round(whole.arrivals_ms[-1] * 1e6)
+    watch, once = Watch(part, 15e6), Watch(whole, 15e6)  # type: ignore[arg-type]
+    for moment in np.linspace(0, whole.arrivals_ms[-1], 40):
+        part.arrivals_ms = [one for one in whole.arrivals_ms if one <= moment]
+        part.batches = [one for one in whole.batches if one[2] <= moment]
+        watch.look(round(moment * 1e6))
+    part.arrivals_ms, part.batches = whole.arrivals_ms, whole.batches
+    found = watch.look(now_ns)
+    assert found == once.look(now_ns) and found.completed == len(starts) * 8 and found.late > 100
+    assert watch.percentile_ms(99) == once.percentile_ms(99)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +170,12 @@ def test_a_probe_ends_when_it_is_plain_what_comes_of_it(
     late: int, completed: int, elapsed_s: float, tail_ms: float, decided: str | None
 ) -> None:
     assert early_stopping.met(5000, 33, 0.99) and not early_stopping.met(5000, 34, 0.99)
-    seen = load.Look(completed, late, 0, np.full(completed, round(tail_ms * 1e6), np.int64))
+    seen = Look(completed, completed, late, 0, tail_ms * 1e6)
     assert load.decision(seen, elapsed_s, 1000.0, 5000, LIMIT_MS * 1e6, 0.99) == decided
 
 
 def test_a_backend_that_completes_nothing_more_leaves_it_undecided() -> None:
-    few = np.full(54, 1_000_000, np.int64)
-    assert load.decision(load.Look(4943, 0, 4889, few), 4.9, 1000.0, 5000, LIMIT_MS * 1e6, 0.99) is None
+    assert load.decision(Look(4943, 54, 0, 4889, 1e6), 4.9, 1000.0, 5000, LIMIT_MS * 1e6, 0.99) is None
 
 
 def ready(tmp_path: Path, data_root: Path, limit_ms: float, sessions: int, **options: str) -> Ready:
