@@ -23,14 +23,16 @@ from suite.verdict import Verdict, facts_of, judge, judge_single
 
 @dataclass(frozen=True)
 class Sought:
-    """A peak that was sought: what the probes found, and the full runs that followed, as points of the same curve.
-
-    `confirmed` is the one of them whose load is the highest that was held, or the last where none was.
-    """
+    """A peak that was sought: what the probes found, and the full runs that followed, as points of the same curve."""
 
     peak: Peak
-    confirmations: tuple[Probe, ...]
-    confirmed: Probe
+    confirmations: tuple[Probe, ...] = ()
+
+    @property
+    def confirmed(self) -> Probe | None:
+        """The full run at the highest load that was held, or the last where none was; None where there was none."""
+        held = [one for one in self.confirmations if one.held]
+        return max(held, key=lambda one: one.qps) if held else next(iter(self.confirmations[-1:]), None)
 
     @property
     def seen(self) -> tuple[Probe, ...]:
@@ -40,7 +42,8 @@ class Sought:
     def record(self) -> dict[str, Any]:
         """Returns it as JSON-like values."""
         confirmations = [asdict(one) for one in self.confirmations]
-        return {**self.peak.record(), "confirmations": confirmations, "confirmed": asdict(self.confirmed)}
+        confirmed = self.confirmed and asdict(self.confirmed)
+        return {**self.peak.record(), "confirmations": confirmations, "confirmed": confirmed}
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def execute(plan: Plan) -> Outcome:
     if plan.mode == PEAK:
         ready, performance, explanations, sought = _peak(ready)
         runs.append(performance)
-        _keep_curve(ready, sought, performance)
+        _keep_curve(ready, sought, performance.folder.parent)
     elif "performance" in plan.modes:
         ready, performance, explanations = _performance(ready)
         runs.append(performance)
@@ -94,10 +97,12 @@ def _peak(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...], Sough
     """Returns the full run at the highest load that was held, or the last one where none was."""
     found = seek(ready)
     if found.qps is None:
-        lowest = min(one.qps for one in found.probes)
+        lowest, folder = min(one.qps for one in found.probes), _new_result(ready)
+        _keep_curve(ready, Sought(found), folder)
         raise RunFailed(
             f"No load was held within {ready.rules.target_latency_ms:g} ms, down to {lowest:,.1f} queries/s: the model "
-            "is too slow for the limit here. Try a smaller --max-batch, or more --threads and fewer --sessions"
+            "is too slow for the limit here. Try a smaller --max-batch, or more --threads and fewer --sessions. The "
+            f"curve is {folder / 'peak.svg'}."
         )
     if found.bounded:
         say(f"peak: the search ended with its {len(found.probes)} probes; a higher load may be held")
@@ -107,16 +112,22 @@ def _peak(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...], Sough
         preparation = {**ready.preparation, "peak": {**found.record(), "full_runs_before": len(made)}}
         at = replace(ready, hint=qps, hint_source=PEAK, preparation=preparation)
         _check_memory(at)
-        run = _run(at, "performance", _new_result(at))
+        folder = _new_result(at)
+        try:
+            run = _run(at, "performance", folder)
+        except RunFailed:
+            # What the search saw is not lost with it.
+            _keep_curve(ready, Sought(found, tuple(one[0] for one in made)), folder)
+            raise
         explanations = explain(run)
         made.append((_confirmation(run, qps, held=not explanations), at, run, explanations))
         say(peak.sentence(made[-1][0]))
         if explanations and not any(one.retry for one in explanations):
             # It is not the load that is at fault.
             break
-    held = [one for one in made if one[0].held]
-    confirmed, at, run, explanations = max(held, key=lambda one: one[0].qps) if held else made[-1]
-    return at, run, explanations, Sought(found, tuple(one[0] for one in made), confirmed)
+    sought = Sought(found, tuple(one[0] for one in made))
+    _, at, run, explanations = next(one for one in reversed(made) if one[0] is sought.confirmed)
+    return at, run, explanations, sought
 
 
 def _confirmation(run: Evidence, qps: float, *, held: bool) -> Probe:
@@ -131,16 +142,16 @@ def _confirmation(run: Evidence, qps: float, *, held: bool) -> Probe:
     return Probe(qps, held, "LoadGen", int(count), int(late), p50, p90, p99, took_ns / 1e9)
 
 
-def _keep_curve(ready: Ready, sought: Sought, run: Evidence) -> None:
-    """Writes the curve beside the runs: as JSON, as a table and as pictures."""
-    folder, limit_ms = run.folder.parent, ready.rules.target_latency_ms or 0.0
-    last = sought.confirmed
+def _keep_curve(ready: Ready, sought: Sought, folder: Path) -> None:
+    """Writes the curve into the folder of a result: as JSON, as a table and as pictures."""
+    limit_ms, last = ready.rules.target_latency_ms or 0.0, sought.confirmed
     title = f"{ready.plan.workload} on {ready.plan.backend} ({ready.serving.device}), server"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "peak.json", {"schema": 1, **sought.record()})
         curve.write_csv(folder / "peak.csv", sought.seen)
         pictures = [folder / f"peak.{suffix}" for suffix in ("svg", "png")]
-        curve.draw(pictures, sought.seen, last.qps if last.held else None, limit_ms, title)
+        curve.draw(pictures, sought.seen, last.qps if last and last.held else None, limit_ms, title)
     except OSError as error:
         raise RunFailed(f"The curve could not be written to {folder} ({error.strerror or error}).") from error
 

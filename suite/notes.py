@@ -59,7 +59,10 @@ def _before(evidence: Evidence) -> Iterator[str]:
     """Yields what the machine was like before a performance run."""
     found = evidence.environment
     load, cores = finite(found.get("load_average_1min")), finite(lookup(found, "fingerprint", "cores"))
-    if load is not None and cores is not None and load > cores:
+    other = finite(lookup(evidence.get("machine_during"), "other_work_cores"))
+    # Of a machine on which nobody else works the load was that of the search before the run.
+    others = other is None or cores is None or other > OTHER_WORK_SHARE * cores
+    if load is not None and cores is not None and load > cores and others:
         yield (
             "the machine was busy when the performance run began: "
             f"load average {load:.1f} on {_cores(cores)}; repeat it on an idle one"

@@ -125,6 +125,7 @@ def _load(outcome: Outcome) -> tuple[str, str] | None:
 def _peak(outcome: Outcome, sought: Sought, limit: str) -> tuple[str, str]:
     """Returns the peak, or the last load below it that was tried, beside what its serving does offline."""
     last, offline = sought.confirmed, sought.peak.offline_samples_per_s
+    assert last is not None, "a peak is reported of full runs"
     tried = f"{_count(len(sought.peak.probes), 'probe')}, {_count(len(sought.confirmations), 'full run')}"
     held = "within" if last.held else "not within"
     share = f"{last.qps / offline:.2f} of what this serving does offline, {offline:,.0f} samples/s"

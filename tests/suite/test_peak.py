@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import RunFailed
 from scenarios.harness import early_stopping
 from scenarios.harness.sut import Mark
 from suite import curve, execute, peak, prepare, report
@@ -344,6 +345,38 @@ def test_a_load_that_is_far_too_much_is_left_after_one_full_run() -> None:
 def test_a_load_that_made_half_of_the_queries_late_is_not_tried_again(p50_ms: float | None, overloaded: bool) -> None:
     seen = Probe(1000.0, False, "LoadGen", 5000, 3000, p50_ms, 30.0, 40.0, 5.0)
     assert peak.overloaded(seen, LIMIT_MS) is overloaded
+
+
+def test_the_curve_of_a_search_in_which_no_load_was_held_is_kept(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ready(tmp_path, data_root, 15.0, 1, per_batch_us="500", per_sample_us="0")
+    monkeypatch.setattr(execute.prepare, "ready", lambda plan: at)
+    monkeypatch.setattr(execute, "seek", lambda ready: find(1000.0, probe_of(0.0)))
+    with pytest.raises(RunFailed, match=r"No load was held within 15 ms, .*The curve is (.*)/peak\.svg\.") as caught:
+        execute.execute(at.plan)
+    folder = Path(str(caught.value).rpartition("The curve is ")[2].removesuffix("/peak.svg."))
+    told = json.loads((folder / "peak.json").read_text())
+    assert told["confirmed"] is None and not told["confirmations"] and len(told["probes"]) > 3
+    assert (folder / "peak.csv").read_text().count("\n") == 1 + len(told["probes"])
+    assert (folder / "peak.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_full_run_that_fails_leaves_the_curve(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ready(tmp_path, data_root, 15.0, 1, per_batch_us="500", per_sample_us="0")
+    monkeypatch.setattr(execute.prepare, "ready", lambda plan: at)
+    monkeypatch.setattr(execute, "seek", lambda ready: find(1000.0, probe_of(500.0)))
+
+    def fail(*given: object) -> None:
+        raise RunFailed("The backend fell over.")
+
+    monkeypatch.setattr(execute, "_run", fail)
+    with pytest.raises(RunFailed, match="fell over"):
+        execute.execute(at.plan)
+    (kept,) = (tmp_path / "results").rglob("peak.json")
+    assert json.loads(kept.read_text())["qps"] > 400
 
 
 def test_a_peak_is_stepped_back_from_confirmed_judged_and_drawn(

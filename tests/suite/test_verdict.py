@@ -164,6 +164,9 @@ def test_a_machine_is_busy_with_more_than_its_cores_before_the_performance_run(l
     honest = case("offline")
     loaded = with_environment(honest.performance, load, "load_average_1min")
     assert any("busy" in note for note in replace(honest, performance=loaded).verdict().notes) is busy
+    # Where nobody else worked during the run, it was the search before it.
+    alone = with_record(loaded, {"other_work_cores": 0.1}, "machine_during")
+    assert not any("busy" in note for note in replace(honest, performance=alone).verdict().notes)
     later = with_environment(honest.accuracy, 9.0, "load_average_1min")
     assert not any("busy" in note for note in replace(honest, accuracy=later).verdict().notes)
 

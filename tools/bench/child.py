@@ -27,6 +27,7 @@ from scenarios.harness.timeline import Timeline
 from suite import plugins
 from suite.allocator import keep_freed_memory
 from suite.awake import awake
+from suite.placement import shares
 from suite.probes import speed
 from suite.resources import peak_memory
 from suite.search import Terms, resolve
@@ -83,6 +84,7 @@ def _system(
         max_batch=serving.batch,
         max_wait_ns=serving.max_wait_us * 1000,
         prefetch=serving.prefetch,
+        cores=shares(serving.pin, serving.sessions),
         inline=scenario.INLINE,
         stages=stages,
     )
