@@ -19,8 +19,8 @@ run: data
 
 test: lint
 	@$(BIN)/python -m tools.fetch_data fashion-mnist --split all
-	@$(BIN)/python -m pytest -m side_by_side -n 3 --dist worksteal
-	@$(BIN)/python -m pytest -m 'not side_by_side'
+	@$(BIN)/python -m pytest -m side_by_side -n 3 --dist worksteal --durations=25
+	@$(BIN)/python -m pytest -m 'not side_by_side' --durations=25
 
 lint: setup-dev
 	@$(BIN)/ruff check .
