@@ -1,9 +1,8 @@
 """The system under test: what stands between LoadGen's queries and the sessions of a backend.
 
-LoadGen's thread puts each query into a queue. Of the idle workers one leads: it takes what waits, up to the maximum
-batch, hands the lead on, answers its batch and completes it. So a batch is one run of samples in order of arrival,
-a batch is taken by nobody twice, and at most one thread wakes for a query. Where LoadGen has one query under way at
-a time (single-stream, multi-stream) its own thread answers, which saves two wake-ups.
+LoadGen's thread puts each query into a queue (waiting.py), and workers answer what they take of it, a run of samples in
+order of arrival, and complete it. Where LoadGen has one query under way at a time (single-stream, multi-stream) its own
+thread answers, which saves two wake-ups.
 
 A query of more than a batch (offline) is cut into parts of several batches each, and a part is encoded, completed and
 noted at once: after a batch of computing the caches hold nothing of Python, and what is done once a batch takes five
@@ -17,12 +16,10 @@ import os
 import threading
 import time
 import traceback
-from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
@@ -32,7 +29,9 @@ from numpy.typing import NDArray
 from reference_models.base import Dataset, Indices, Workload
 from scenarios.base import Session, callers
 from scenarios.harness.parts import batch_sizes, parts
+from scenarios.harness.recording import Position, Recorder, Recording
 from scenarios.harness.stages import Laps, Stages, predict_marked
+from scenarios.harness.waiting import Part, Waiting
 
 # LoadGen's log buffer of a thread that completed more than this many samples at once can be lost (loadgen issue 1337).
 MAX_BATCH = 1024
@@ -43,9 +42,6 @@ MOST_PREFETCH = 16
 # The most batches of a part. With 8, batches of 16 cost 0.2 to 0.4 µs a sample more (`--only offline-parts`).
 BATCHES_A_PART = 32
 
-# A worker that waits for a batch to fill sleeps as long between two looks.
-NAP_NS = 100_000
-
 # The interpreter's default of 5 ms lets one busy thread hold up LoadGen's own for longer than a Server limit; every
 # process with a system under test sets this.
 SWITCH_INTERVAL_S = 5e-4
@@ -53,10 +49,6 @@ SWITCH_INTERVAL_S = 5e-4
 # Answers a batch: LoadGen's ids of its samples, and the payload, one row a sample, or None for no answer.
 Complete = Callable[[list[int], NDArray[Any] | None], None]
 Issue = Callable[[list[int], list[int]], None]
-# Ids, indices, and whether it is a part of a query that was cut, which are not put together again.
-Query = tuple[list[int], list[int], bool]
-# The number of its first sample, ids, indices.
-Part = tuple[int, list[int], list[int]]
 # Outputs that are being computed, and what follows them if they are followed.
 Begun = tuple[Future[NDArray[Any]], Laps | None] | None
 
@@ -77,36 +69,15 @@ class BadAnswer(Exception):
         self.kind = kind
 
 
-@dataclass
-class Recorder:
-    """One thread's part of the timeline: three numbers a batch (first sample, samples, time of completion in ns).
-
-    `answered` are the samples whose outputs are there, those of a part that is not completed yet among them.
-    """
-
-    session: Session
-    batches: "array[int]" = field(default_factory=lambda: array("q"))
-    completed: int = 0
-    answered: int = 0
-
-
-@dataclass(frozen=True)
-class Mark:
-    """How far a timeline has been read: so many callbacks, and so many entries of each worker."""
-
-    callbacks: int = 0
-    entries: tuple[int, ...] = ()
-
-
 class SystemUnderTest:
     """Batches, dispatches, completes, and keeps every fault.
 
     `inline` answers on the thread that issues. `prefetch` is how many threads of each session gather, and end to end
     decode, the batches that come next beside the one that it answers, 0 for none: that pays where sessions do not fill
-    the machine, and delays an answer by up to so many batches. `max_wait_ns` is how long a
-    batch that is not full may wait for more. `outputs`, if given, receives each sample's raw output by its index.
-    `cores`, if given, has for each session the cores that its threads keep to; inline, the thread that issues is for
-    the caller to place. `stages`, if given, follows a part of the load now and then.
+    the machine, and delays an answer by up to so many batches. `max_wait_ns` is how long a batch that is not full may
+    wait for more. `outputs`, if given, receives each sample's raw output by its index. `cores`, if given, has for each
+    session the cores that its threads keep to; inline, the thread that issues is for the caller to place. `stages`, if
+    given, follows a part of the load now and then.
     """
 
     def __init__(
@@ -126,12 +97,11 @@ class SystemUnderTest:
     ) -> None:
         self._dataset, self._complete = dataset, complete
         self._output_shape, self._encode = workload.output_shape, workload.encode
-        self._max_batch, self._max_wait_ns, self._outputs = max_batch, max_wait_ns, outputs
+        self._max_batch, self._outputs = max_batch, outputs
         # What is gathered beside a session that answers is a batch, and no more.
         self._part_batches = 1 if prefetch else max(1, min(BATCHES_A_PART, MAX_BATCH // max_batch))
         self._prefetch = prefetch
         self._stages = stages
-        self._callback_ns, self._callback_samples = array("q"), array("q")
         # A worker for each thread that may use a session at a time, on that session's cores.
         placed = [
             (Recorder(session), own)
@@ -139,13 +109,8 @@ class SystemUnderTest:
             for _ in range(1 if inline else callers(session))
         ]
         self._recorders = [recorder for recorder, _ in placed]
-        self._waiting: SimpleQueue[Query | None] = SimpleQueue()
-        self._held: Query | None = None
-        self._lead = threading.Lock()
-        self._next_sample = 0
-        self._closed = False
+        self._recording, self._waiting = Recording(self._recorders), Waiting(max_batch, max_wait_ns)
         self.faults: list[Fault] = []
-        self._counted = (0, 0)
         self.issue = self._inline() if inline else self._issue_queued
         self._workers = (
             []
@@ -177,27 +142,24 @@ class SystemUnderTest:
     @property
     def issued(self) -> int:
         """How many samples have arrived; of a query that is answered as it is issued, one until it is."""
-        callbacks, samples = self._counted
-        new = self._callback_samples[callbacks:]
-        callbacks, samples = self._counted = callbacks + len(new), samples + sum(new)
-        return samples + max(0, len(self._callback_ns) - callbacks)
+        return self._recording.issued
 
     @property
     def completed(self) -> int:
         """How many samples have been completed."""
-        return sum(recorder.completed for recorder in self._recorders)
+        return self._recording.completed
 
     @property
     def answered(self) -> int:
         """How many samples the sessions have answered, completed or about to be: whether it goes on."""
-        return sum(max(recorder.answered, recorder.completed) for recorder in self._recorders)
+        return self._recording.answered
 
     def flush(self) -> None:
         """LoadGen's sign that no query follows; nothing is held back here that could be flushed."""
 
     def close(self, timeout_s: float) -> bool:
         """Ends the workers once the queue is empty; returns whether all ended in time."""
-        self._waiting.put(None)
+        self._waiting.close()
         deadline = time.monotonic() + timeout_s
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
@@ -205,29 +167,11 @@ class SystemUnderTest:
 
     def timeline(self) -> dict[str, NDArray[np.int64]]:
         """Returns the timeline's arrays, so far; times are of the monotonic clock, in nanoseconds."""
-        return self.timeline_since(Mark())[0]
+        return self.timeline_since(Position())[0]
 
-    def timeline_since(self, mark: Mark) -> tuple[dict[str, NDArray[np.int64]], Mark]:
-        """Returns what came to the timeline's arrays since it was read up to a mark, and the next mark.
-
-        Completions are read before arrivals, so that what was completed has arrived. Slices are copies: an array that
-        numpy looks into cannot grow, and its worker would fail.
-        """
-        known = mark.entries or (0,) * len(self._recorders)
-        new = [recorder.batches[3 * count :] for recorder, count in zip(self._recorders, known, strict=True)]
-        batches = np.concatenate([np.array(one, np.int64).reshape(-1, 3) for one in new])
-        batches = batches[np.argsort(batches[:, 2], kind="stable")]
-        # An arrival's count follows its time.
-        counts = np.array(self._callback_samples[mark.callbacks :], np.int64)
-        callbacks = mark.callbacks + len(counts)
-        entries = tuple(count + len(one) // 3 for count, one in zip(known, new, strict=True))
-        return {
-            "callback_ns": np.array(self._callback_ns[mark.callbacks : callbacks], np.int64),
-            "callback_samples": counts,
-            "batch_first": np.ascontiguousarray(batches[:, 0]),
-            "batch_samples": np.ascontiguousarray(batches[:, 1]),
-            "batch_ns": np.ascontiguousarray(batches[:, 2]),
-        }, Mark(callbacks, entries)
+    def timeline_since(self, position: Position) -> tuple[dict[str, NDArray[np.int64]], Position]:
+        """Returns what came to the timeline's arrays since a position, and the next position."""
+        return self._recording.since(position)
 
     def record_fault(self, kind: str, detail: str) -> None:
         """Keeps a fault; from here on nothing is answered."""
@@ -242,7 +186,7 @@ class SystemUnderTest:
         """
         recorder, most, shape = self._recorders[0], self._max_batch, self._output_shape
         batch, predict, encode, complete = self._dataset.batch, recorder.session.predict, self._encode, self._complete
-        arrived, faults = self._callback_ns.append, self.faults
+        arrived, faults = self._recording.callback_ns.append, self.faults
         stages, follow, first, expected = self._stages, self._predict, 0, (1, *shape)
 
         def issue(ids: list[int], indices: list[int]) -> None:
@@ -273,7 +217,7 @@ class SystemUnderTest:
             except Exception as error:  # noqa: BLE001 - LoadGen's thread: an exception would end the test without its logs
                 self.record_fault("exception", f"{type(error).__name__}: {error}")
             count = len(ids)
-            self._callback_samples.append(count)
+            self._recording.callback_samples.append(count)
             recorder.completed += count
             recorder.batches.extend((first, count, stamp_ns))
             if payload is not None:
@@ -287,7 +231,7 @@ class SystemUnderTest:
 
     def _issue_parts(self, first: int, ids: list[int], indices: list[int]) -> None:
         """Answers a query of many batches on the thread that issues it, or any after a fault."""
-        self._callback_samples.append(len(ids))
+        self._recording.callback_samples.append(len(ids))
         try:
             for start, end in parts(len(ids), self._max_batch, 1, self._part_batches):
                 self._answer(self._recorders[0], first + start, ids[start:end], indices[start:end])
@@ -295,9 +239,9 @@ class SystemUnderTest:
             self.record_fault("exception", f"{type(error).__name__}: {error}")
 
     def _issue_queued(self, ids: list[int], indices: list[int]) -> None:
-        self._callback_ns.append(perf_counter_ns())
-        count, step = len(ids), self._max_batch
-        self._callback_samples.append(count)
+        recording, count, step = self._recording, len(ids), self._max_batch
+        recording.callback_ns.append(perf_counter_ns())
+        recording.callback_samples.append(count)
         if count <= step:
             self._waiting.put((ids, indices, False))
             return
@@ -307,7 +251,7 @@ class SystemUnderTest:
     def _work(self, recorder: Recorder, cores: Sequence[int]) -> None:
         try:
             _keep_to(cores)
-            while (part := self._take()) is not None:
+            while (part := self._waiting.take()) is not None:
                 self._answer(recorder, *part)
                 # Else LoadGen's thread, where it yields, may wait for the end of several slices of time.
                 os.sched_yield()
@@ -324,7 +268,7 @@ class SystemUnderTest:
             _keep_to(cores)
             with ThreadPoolExecutor(1) as session, ThreadPoolExecutor(self._prefetch) as gatherers:
                 while True:
-                    while len(begun) <= self._prefetch and (batch := self._take(wait=not begun)) is not None:
+                    while len(begun) <= self._prefetch and (batch := self._waiting.take(wait=not begun)) is not None:
                         begun.append((batch, self._begin(session, gatherers, recorder, batch)))
                     if not begun:
                         return
@@ -347,52 +291,6 @@ class SystemUnderTest:
             return self._dataset.batch(indices)
         laps.resume()
         return self._dataset.batch_marked(indices, laps)
-
-    def _take(self, *, wait: bool = True) -> Part | None:
-        """Returns the next part; None once the queue is closed, and, without waiting, where there is none now."""
-        if not self._lead.acquire(blocking=wait):
-            return None
-        try:
-            query, self._held = self._held, None
-            if query is None and not self._closed:
-                query = self._waiting.get(block=wait)
-            if query is None:
-                self._closed = True
-                return None
-            ids, indices, part = query
-            if not part:
-                self._fill(ids, indices)
-            first = self._next_sample
-            self._next_sample += len(ids)
-            return first, ids, indices
-        except Empty:
-            return None
-        finally:
-            self._lead.release()
-
-    def _fill(self, ids: list[int], indices: list[int]) -> None:
-        """Adds waiting queries to a batch until it is full, nothing waits, or the wait is over.
-
-        It sleeps while it waits: being woken by each query would stop LoadGen's thread at each.
-        """
-        deadline = perf_counter_ns() + self._max_wait_ns if self._max_wait_ns else 0
-        while len(ids) < self._max_batch:
-            try:
-                more = self._waiting.get_nowait()
-            except Empty:
-                left_ns = deadline - perf_counter_ns() if deadline else 0
-                if left_ns <= 0:
-                    return
-                time.sleep(min(left_ns, NAP_NS) / 1e9)
-                continue
-            if more is None:
-                self._closed = True
-                return
-            if more[2] or len(ids) + len(more[0]) > self._max_batch:
-                self._held = more
-                return
-            ids += more[0]
-            indices += more[1]
 
     def _answer(self, recorder: Recorder, first: int, ids: list[int], indices: list[int], begun: Begun = None) -> None:
         """Answers a part, with the outputs that were begun if some were, and completes it."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.harness.sut import Mark, SystemUnderTest
+from scenarios.harness.recording import Position
+from scenarios.harness.sut import SystemUnderTest
 
 OPEN = -1
 # Samples that there is room for at first; it is doubled as often as it takes.
@@ -33,7 +34,7 @@ class Watch:
     """Follows a system under test; `limit_ns` is how long a query may take."""
 
     def __init__(self, sut: SystemUnderTest, limit_ns: float) -> None:
-        self._sut, self._limit_ns, self._mark = sut, limit_ns, Mark()
+        self._sut, self._limit_ns, self._position = sut, limit_ns, Position()
         self._arrival_ns, self._taken_ns = np.empty(ROOM, np.int64), np.full(ROOM, OPEN, np.int64)
         self._arrived = self._completed = self._late = self._first_open = self._now_ns = 0
 
@@ -45,7 +46,7 @@ class Watch:
     def look(self, now_ns: int) -> Look:
         """Returns what can be seen by now."""
         self._now_ns = now_ns
-        new, self._mark = self._sut.timeline_since(self._mark)
+        new, self._position = self._sut.timeline_since(self._position)
         self._arrive(np.repeat(new["callback_ns"], new["callback_samples"]))
         self._complete(new["batch_first"], new["batch_samples"], new["batch_ns"])
         still = slice(self._first_open, self._arrived)

@@ -14,7 +14,7 @@ import pytest
 
 from common.errors import RunFailed
 from scenarios.harness import early_stopping
-from scenarios.harness.sut import Mark
+from scenarios.harness.recording import Position
 from suite import curve, execute, peak, prepare, report
 from suite.conduct import Ready
 from suite.peak import CURVE_SHARES, MOST_PROBES, PRECISION, Peak, Probe
@@ -51,7 +51,7 @@ def find(offline: float, probe: Callable[[float, bool], Probe]) -> Peak:
     return peak.find(offline, probe, LIMIT_MS, lambda found: None)
 
 
-@pytest.mark.parametrize("capacity", [30.0, 50.0, 799.0, 801.0, 950.0, 5000.0])
+@pytest.position.parametrize("capacity", [30.0, 50.0, 799.0, 801.0, 950.0, 5000.0])
 def test_the_highest_load_held_is_found_from_afar_and_near(capacity: float) -> None:
     found = find(1000.0, probe_of(capacity))
     assert found.qps is not None
@@ -104,9 +104,9 @@ class Served:
         self.arrivals_ms: list[float] = []
         self.batches: list[tuple[int, int, float]] = []
 
-    def timeline_since(self, mark: Mark) -> tuple[dict[str, np.ndarray], Mark]:
-        entries = mark.entries[0] if mark.entries else 0
-        arrivals, batches = self.arrivals_ms[mark.callbacks :], self.batches[entries:]
+    def timeline_since(self, position: Position) -> tuple[dict[str, np.ndarray], Position]:
+        entries = position.entries[0] if position.entries else 0
+        arrivals, batches = self.arrivals_ms[position.callbacks :], self.batches[entries:]
         first, count, done = zip(*batches, strict=True) if batches else ((), (), ())
         return {
             "callback_ns": np.array([round(one * 1e6) for one in arrivals], np.int64),
@@ -114,7 +114,7 @@ class Served:
             "batch_first": np.array(first, np.int64),
             "batch_samples": np.array(count, np.int64),
             "batch_ns": np.array([round(one * 1e6) for one in done], np.int64),
-        }, Mark(len(self.arrivals_ms), (len(self.batches),))
+        }, Position(len(self.arrivals_ms), (len(self.batches),))
 
 
 def test_a_look_counts_what_is_late_and_what_is_open_for_too_long() -> None:
@@ -153,7 +153,7 @@ def test_looks_that_add_up_see_what_one_sees() -> None:
     assert watch.percentile_ms(99) == once.percentile_ms(99)
 
 
-@pytest.mark.parametrize(
+@pytest.position.parametrize(
     ("late", "completed", "elapsed_s", "tail_ms", "decided"),
     [
         (0, 1600, 1.6, 1.0, "certain"),
@@ -260,7 +260,7 @@ def probe_folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("tandem-probe-*"))
 
 
-@pytest.mark.side_by_side
+@pytest.position.side_by_side
 def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> None:
     words = ("--backend=tests.zoo.raises_on_nth_batch", *SERVER, "--max-batch=64", "--sessions=1", "--threads=1")
     ended = start(*words, f"--results-dir={tmp_path}").end(120)
@@ -268,7 +268,7 @@ def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> Non
     assert records(tmp_path) == []
 
 
-@pytest.mark.side_by_side
+@pytest.position.side_by_side
 def test_a_backend_that_hangs_in_a_probe_is_no_load_too_high(tmp_path: Path) -> None:
     words = ("--backend=tests.zoo.hangs", "--backend-options=n=30,when=loadgen", *SERVER)
     layout = ("--max-batch=64", "--sessions=1", "--threads=1", "--stall-timeout=3")
@@ -285,7 +285,7 @@ def test_the_same_curve_is_the_same_picture(tmp_path: Path) -> None:
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 
 
-@pytest.mark.side_by_side
+@pytest.position.side_by_side
 def test_nothing_is_left_of_a_search_that_was_interrupted(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -299,7 +299,7 @@ def test_nothing_is_left_of_a_search_that_was_interrupted(tmp_path: Path) -> Non
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize(
+@pytest.position.parametrize(
     ("words", "said"),
     [
         (("--scenario=offline", "--mode=peak"), "--mode peak is for the server scenario"),
@@ -341,7 +341,7 @@ def test_a_load_that_is_far_too_much_is_left_after_one_full_run() -> None:
     assert [one.qps for one in full_runs(980.0, p50_ms=20.0)] == [1000, 970]
 
 
-@pytest.mark.parametrize(("p50_ms", "overloaded"), [(3.0, False), (20.0, True), (None, False)])
+@pytest.position.parametrize(("p50_ms", "overloaded"), [(3.0, False), (20.0, True), (None, False)])
 def test_a_load_that_made_half_of_the_queries_late_is_not_tried_again(p50_ms: float | None, overloaded: bool) -> None:
     seen = Probe(1000.0, False, "LoadGen", 5000, 3000, p50_ms, 30.0, 40.0, 5.0)
     assert peak.overloaded(seen, LIMIT_MS) is overloaded

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from suite.tune import BATCHES, tune
 from suite.variant import Requested, Serving
 from tools.bench import raw_loop, unhindered
 from tools.bench.callbacks import Bare, Callback, Least, LeastQueue
+from tools.bench.inside import Inside
 from tools.bench.parts import Clocks
 
 PERFORMANCE_SAMPLES = 10_000
@@ -193,30 +193,18 @@ def offline_parts(job: dict[str, Any]) -> Any:
     draws = list(np.random.default_rng().integers(0, subject.dataset.total, (256, batch)))
     ended: dict[int, int] = {}
     turns: list[tuple[int, int, int, int, int]] = []
-    inside: dict[int, int] = defaultdict(int)
-
-    def timed(predict: Callable[..., Any]) -> Callable[..., Any]:
-        def call(samples: Any) -> Any:
-            begun = time.perf_counter_ns()
-            found = predict(samples)
-            inside[threading.get_ident()] += time.perf_counter_ns() - begun
-            return found
-
-        return call
-
-    for session in sessions:
-        session.predict = timed(session.predict)  # type: ignore[method-assign]
+    inside = Inside(sessions)
 
     def in_turn(recorder: Any, first: int, ids: list[int], indices: list[int], begun: Any = None) -> None:
         thread, count = threading.get_ident(), len(ids)
-        before = inside[thread]
+        before = inside.ns[thread]
         answer(recorder, first, ids, indices, begun)
-        answered, middle = time.perf_counter_ns(), inside[thread]
+        answered, middle = time.perf_counter_ns(), inside.ns[thread]
         for number, start in enumerate(range(0, count, batch)):
             raw_loop.answer(subject, recorder.session, draws[(len(turns) + number) % 256][: count - start])
         now = time.perf_counter_ns()
         if thread in ended:
-            turns.append((count, now - answered, answered - ended[thread], inside[thread] - middle, middle - before))
+            turns.append((count, now - answered, answered - ended[thread], inside.ns[thread] - middle, middle - before))
         ended[thread] = now
 
     sut._answer = in_turn  # type: ignore[method-assign]
@@ -238,27 +226,9 @@ def outside(job: dict[str, Any]) -> Any:
     subject, serving = _subject(job), Serving(**job["serving"])
     sessions = subject.load(serving)
     raw_loop.turns_ended(subject, sessions, serving.batch, raw_loop.WARM_S)
-    begun, ended, inside = dict[int, int](), dict[int, int](), defaultdict[int, int](int)
-    samples = defaultdict[int, int](int)
-
-    def timed(predict: Callable[..., Any]) -> Callable[..., Any]:
-        def call(given: Any) -> Any:
-            thread, start = threading.get_ident(), time.perf_counter_ns()
-            found = predict(given)
-            ended[thread] = time.perf_counter_ns()
-            begun.setdefault(thread, start)
-            inside[thread] += ended[thread] - start
-            samples[thread] += len(given)
-            return found
-
-        return call
-
-    sut = (_other if "system" in job else _system)(subject, sessions, serving, job)
-    for session in sessions:
-        session.predict = timed(session.predict)  # type: ignore[method-assign]
+    sut, inside = (_other if "system" in job else _system)(subject, sessions, serving, job), Inside(sessions)
     _run(sut, subject, job)
-    between = sum(ended[thread] - begun[thread] - inside[thread] for thread in ended)
-    return between / sum(samples.values()) / len(sessions) / 1000
+    return inside.between_ns() / sum(inside.samples.values()) / len(sessions) / 1000
 
 
 def single_stream(job: dict[str, Any]) -> Any:

@@ -26,9 +26,7 @@ SERVERS = {
     WAITING: (False, Serving(256, 100, 1, 1, "cpu", awake=possible())),
     "coalesced": (True, Serving(256, 0, 1, 1, "cpu", awake=possible())),
 }
-STREAM_BOUND = (
-    "the argmax of a sample, which the least callback takes too (--only least), two clocks, checks and books"
-)
+STREAM_BOUND = "the argmax of a sample, which the least callback takes too (--only least), two clocks, checks and books"
 OFFLINE_BOUND = (
     "the gather of a sample (3 KB copied), which the bare callback has not, and one interpreter's lock, under which "
     "one thread at a time completes"

@@ -38,7 +38,7 @@ class Clocks:
         """Has the parts of a system timed whose queries wait in a queue."""
         sut.issue = self.around("queue", sut.issue)
         for owner, method, name in (
-            (sut, "_take", "take"),
+            (sut._waiting, "take", "take"),
             (sut._dataset, "batch", "gather"),
             *((recorder.session, "predict", "model") for recorder in sut._recorders),
             (sut, "_encode", "encode"),

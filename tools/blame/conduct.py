@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from common.errors import UsageError
 from suite import plugins, prepare, recipes
 from suite.parameters import KEEP, joined, numbers
-from suite.plan import Asked, Plan, resolve
+from suite.plan import Plan
 from suite.prepare import Made
 from suite.probes.contest import Terms
 from suite.probes.layers import Effect, judged
 from suite.recipes import Step
 from suite.variant import Requested
 from tools.blame.findings import Findings, Measured, Pace
-from tools.study.conduct import STALL_TIMEOUT_S, blocks, contest
+from tools.study.conduct import Places, blocks, contest, plan_of
+from tools.study.plan import Cell
 
 # Turns of a contest: short ones, as its ratio is told beside the accuracy and decides nothing.
 # A variant that misses its target is timed as well.
@@ -115,7 +116,7 @@ def _around_last_made(plan: Plan) -> Recipe:
     if recipes.requested(plan.recipe, Requested()) != Requested():
         raise UsageError(
             f"The recipe '{plan.recipe}' asks for a way of serving, of which no layer is to blame; leave batch, "
-            "parallel and pipeline out."
+            "parallel, prefetch and pipeline out."
         )
     found = Recipe(steps, positions[-1])
     if KEEP not in recipes.maker(found.step.name).PARAMETERS:
@@ -155,17 +156,6 @@ def _array(answers: list[int]) -> NDArray[np.int64]:
 
 
 def _plan(question: Question, recipe: str) -> Plan:
-    return resolve(
-        Asked(
-            workload=question.workload,
-            backend=question.backend,
-            scenario="offline",
-            mode="accuracy",
-            profile="quick",
-            optimize=recipe,
-            data_dir=question.data_dir,
-            cache_dir=str(question.cache),
-            results_dir="results",
-            stall_timeout_s=STALL_TIMEOUT_S,
-        )
-    )
+    # Nothing is run of it that would leave a result.
+    places = Places(Path(), question.cache, question.data_dir)
+    return plan_of(Cell(question.workload, question.backend, "offline", recipe), "accuracy", places)

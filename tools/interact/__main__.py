@@ -95,7 +95,8 @@ def _plan() -> Plan:
         raise UsageError(f"--seconds is {SECONDS.value:g}; it must be from 0.1 to 600.")
     if recipes.requested(OPTIMIZE.value, Requested()) != Requested():
         raise UsageError(
-            "--optimize asks for a way of serving, and the map has all; leave batch, parallel and pipeline out."
+            "--optimize asks for a way of serving, and the map has all; leave batch, parallel, prefetch and pipeline "
+            "out."
         )
     for room in environment.ROOMS:
         environment.refuse_within(str(environment.ROOT / room), {"--out": OUT.value})

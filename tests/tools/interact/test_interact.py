@@ -56,7 +56,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path: Path) -> None:
         assert ended.code == 2 and not ended.stdout
         return ended.sentence
 
-    assert "leave batch, parallel and pipeline out" in refused("--optimize=batch:16")
+    assert "leave batch, parallel, prefetch and pipeline out" in refused("--optimize=batch:16")
     assert "leave pipeline out" in refused("--backend-options=pipeline=2")
     assert "--batches holds '2048'; it takes whole numbers from 1 to 1024" in refused("--batches=2048")
     assert "--pin is auto, and nothing is chosen here" in refused("--pin=auto")
