@@ -535,7 +535,7 @@ def test_an_arrival_is_noted_before_anybody_can_answer_it(monkeypatch: pytest.Mo
             noted.append(rig.sut.issued)
             super().put(item, *rest, **more)
 
-    monkeypatch.setattr("scenarios.harness.sut.SimpleQueue", Noting)
+    monkeypatch.setattr("scenarios.harness.waiting.SimpleQueue", Noting)
     rig = Rig(TenTimes(), max_batch=1)
     for number in range(20):
         rig.issue([number])
