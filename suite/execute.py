@@ -98,11 +98,11 @@ def _peak(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...], Sough
     found = seek(ready)
     if found.qps is None:
         lowest, folder = min(one.qps for one in found.probes), _new_result(ready)
-        _keep_curve(ready, Sought(found), folder)
+        kept = _curve_of_failure(ready, Sought(found), folder)
         raise RunFailed(
             f"No load was held within {ready.rules.target_latency_ms:g} ms, down to {lowest:,.1f} queries/s: the model "
-            "is too slow for the limit here. Try a smaller --max-batch, or more --threads and fewer --sessions. The "
-            f"curve is {folder / 'peak.svg'}."
+            "is too slow for the limit here. Try a smaller --max-batch, or more --threads and fewer --sessions. "
+            f"{'The curve is' if kept else 'There was no room for the curve,'} {folder / 'peak.svg'}."
         )
     if found.bounded:
         say(f"peak: the search ended with its {len(found.probes)} probes; a higher load may be held")
@@ -116,8 +116,7 @@ def _peak(ready: Ready) -> tuple[Ready, Evidence, tuple[Explanation, ...], Sough
         try:
             run = _run(at, "performance", folder)
         except RunFailed:
-            # What the search saw is not lost with it.
-            _keep_curve(ready, Sought(found, tuple(one[0] for one in made)), folder)
+            _curve_of_failure(ready, Sought(found, tuple(one[0] for one in made)), folder)
             raise
         explanations = explain(run)
         made.append((_confirmation(run, qps, held=not explanations), at, run, explanations))
@@ -154,6 +153,15 @@ def _keep_curve(ready: Ready, sought: Sought, folder: Path) -> None:
         curve.draw(pictures, sought.seen, last.qps if last and last.held else None, limit_ms, title)
     except OSError as error:
         raise RunFailed(f"The curve could not be written to {folder} ({error.strerror or error}).") from error
+
+
+def _curve_of_failure(ready: Ready, sought: Sought, folder: Path) -> bool:
+    """Tells whether the curve of a search that came to nothing could be kept; what it came to is said by the caller."""
+    try:
+        _keep_curve(ready, sought, folder)
+    except RunFailed:
+        return False
+    return True
 
 
 def _draw_stages(ready: Ready, run: Evidence) -> None:

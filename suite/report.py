@@ -55,7 +55,7 @@ def _lines(outcome: Outcome) -> list[str]:
         *(["end to end: decode and preprocessing inside the measured region"] if serving.end_to_end else []),
         f"{_made(outcome)}, variant {ready.variant.id}; {_count(serving.sessions, 'session')} "
         f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}"
-        f"{_pinned(serving)}{', cores kept awake' if serving.awake else ''}",
+        f"{_prefetched(serving)}{_pinned(serving)}{', cores kept awake' if serving.awake else ''}",
         "",
         *(f"  {name:<{width}}  {text}" for name, text in facts),
         "",
@@ -75,6 +75,10 @@ def _made(outcome: Outcome) -> str:
     plan = outcome.ready.plan
     made = plan.recipe or ("reference as that backend runs it" if is_foreign(plan.backend) else "fp32 reference")
     return f"{made} ({', '.join(f'{name}={value}' for name, value in plan.options.items())})" if plan.options else made
+
+
+def _prefetched(serving: Serving) -> str:
+    return f", {_count(serving.prefetch, 'thread')} of each gathering ahead" if serving.prefetch else ""
 
 
 def _pinned(serving: Serving) -> str:

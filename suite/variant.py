@@ -90,9 +90,16 @@ class Variant:
             "backend": self.backend,
             "model": {"format": self.model.format, "sha256": self.model.sha256, "chain": list(self.model.chain)},
             "options": dict(self.options),
-            "requested": asdict(self.requested),
+            "requested": self._requested(),
             "plugin_sha256": self.plugin_sha256,
         }
+
+    def _requested(self) -> dict[str, Any]:
+        requested = asdict(self.requested)
+        if requested["prefetch"] is None:
+            # A variant of before there was anything to ask for has the same name.
+            del requested["prefetch"]
+        return requested
 
 
 def check_record(record: Mapping[str, Any]) -> None:

@@ -189,13 +189,12 @@ class FashionMnist:
         if self._rows is not None and self._streams:
             return self._prepared(self._rows.take(indices), unmarked)
         rows: Indices = indices if self._rows is None else self._rows.take(indices)
-        return self._where_it_lies(int(rows[0])) if len(rows) == 1 else self._resident.take(rows, axis=0)
-
-    def _where_it_lies(self, row: int) -> NDArray[Any]:
+        if len(rows) != 1:
+            return self._resident.take(rows, axis=0)
         # A slice, since its strides are those of a batch: what torch compiles depends on them.
-        found = self._resident[row : row + 1]
+        found = self._resident[rows[0] : rows[0] + 1]
         if not len(found):
-            raise IndexError(f"sample {row} is not resident")
+            raise IndexError(f"sample {indices[0]} is not resident")
         return found
 
     def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[Any]:

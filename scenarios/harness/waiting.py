@@ -47,7 +47,8 @@ class Waiting:
                 return None
             ids, indices, part = query
             if not part:
-                self._fill(ids, indices)
+                # Who does not wait for a query waits for none to fill a batch either.
+                self._fill(ids, indices, self._max_wait_ns if wait else 0)
             first = self._next_sample
             self._next_sample += len(ids)
             return first, ids, indices
@@ -56,12 +57,12 @@ class Waiting:
         finally:
             self._lead.release()
 
-    def _fill(self, ids: list[int], indices: list[int]) -> None:
+    def _fill(self, ids: list[int], indices: list[int], max_wait_ns: int) -> None:
         """Adds waiting queries to a batch until it is full, nothing waits, or the wait is over.
 
         It sleeps while it waits: being woken by each query would stop LoadGen's thread at each.
         """
-        deadline = perf_counter_ns() + self._max_wait_ns if self._max_wait_ns else 0
+        deadline = perf_counter_ns() + max_wait_ns if max_wait_ns else 0
         while len(ids) < self._max_batch:
             try:
                 more = self._queries.get_nowait()

@@ -16,8 +16,8 @@ from common.errors import UsageError
 from suite.optimizations import _formats, _sums
 from suite.optimizations._inputs import inputs, largest, round_inputs
 from suite.optimizations._onnx import FORMATS as FORMATS
-from suite.optimizations._onnx import KEEPING, changing, check_backend, input_axis, weights
-from suite.parameters import Values
+from suite.optimizations._onnx import KEEPING, changing, check_backend, input_axis
+from suite.parameters import KEEP, Values
 from suite.plugins import BackendDescription
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
         )
     if "granularity" in parameters and not _of_weights(parameters):
         raise UsageError("granularity of emulate is that of weights, and says nothing of activations. Leave it out.")
+    if KEEP in parameters and "layers" in parameters:
+        raise UsageError("keep of emulate names the layers that it leaves as they are: leave layers out.")
     if _adds_in_fp16(parameters) and (parameters[MAIN] != "fp16" or _value(parameters, "what") != "both"):
         raise UsageError(
             "accumulate=fp16 of emulate is for what multiplies weights and activations in fp16: "
@@ -80,8 +82,7 @@ def make(
     layers = changing("emulate", model, parameters)
     if _value(parameters, "layers") == "but-ends":
         # What sees the image and what gives the answer is often left as it is: little work, and sensitive.
-        inner = [tensor.name for _, tensor in weights(model)][1:-1]
-        layers = [(node, tensor) for node, tensor in layers if tensor.name in inner]
+        layers = layers[1:-1]
     if not layers:
         raise UsageError("emulate is to leave all layers of this model as they are. Leave it out.")
     rounded = 0

@@ -132,17 +132,22 @@ def answers(side: Side, outputs: NDArray[Any] | None = None, *, count: int | Non
 
     `outputs`, if given, receives each sample's raw output.
     """
-    return _answered(side, range(side.subject.dataset.total if count is None else count), outputs)
+    total = side.subject.dataset.total
+    return _answered(side, [number % total for number in range(total if count is None else count)], outputs)
 
 
 def otherwise_batched(side: Side) -> NDArray[Any]:
     """Returns the payload of each sample in index order, answered in batches of half the size with other samples."""
     smaller = replace(side, serving=replace(side.serving, batch=max(1, side.serving.batch // 2)))
-    return _answered(smaller, np.random.default_rng(ORDER_SEED).permutation(side.subject.dataset.total).tolist())
+    order = np.random.default_rng(ORDER_SEED).permutation(side.subject.dataset.total)
+    found = _answered(smaller, order.tolist())
+    ordered = np.empty_like(found)
+    ordered[order] = found
+    return ordered
 
 
 def _answered(side: Side, order: Sequence[int], outputs: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Returns the payload of each of the first samples, which are answered in an order."""
+    """Returns the payload of each sample of an order, in which they are answered."""
     found: list[tuple[list[int], NDArray[Any]]] = []
 
     def keep(ids: list[int], payload: NDArray[Any] | None) -> None:
@@ -150,10 +155,10 @@ def _answered(side: Side, order: Sequence[int], outputs: NDArray[Any] | None = N
             found.append((ids, payload.copy()))
 
     speed.answer_all(side.subject, side.sessions, side.serving, len(order), keep, outputs, order)
-    first, samples = found[0][1], np.asarray(order)
+    first = found[0][1]
     ordered = np.empty((len(order), *first.shape[1:]), first.dtype)
     for ids, payload in found:
-        ordered[samples[ids]] = payload
+        ordered[ids] = payload
     return ordered
 
 

@@ -312,13 +312,14 @@ def test_a_part_of_many_samples_is_no_more_than_loadgens_log_holds() -> None:
     assert max(rig.check().batch_samples) <= MAX_BATCH
 
 
-def test_a_session_may_use_the_memory_of_its_outputs_again() -> None:
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_session_may_use_the_memory_of_its_outputs_again(prefetch: int) -> None:
     memory = np.empty((4, 1), np.float32)
 
     def same(batch: NDArray[Any]) -> NDArray[Any]:
         return np.multiply(batch, 10, out=memory[: len(batch)])
 
-    rig = Rig(TenTimes(same), max_batch=4)
+    rig = Rig(TenTimes(same), max_batch=4, prefetch=prefetch)
     rig.issue(list(range(400)))
     rig.check()
 

@@ -89,6 +89,7 @@ def test_answers_are_those_of_the_model_in_index_order(data_root: Path) -> None:
     assert len(found) == ours.dataset.total
     expected = side.sessions[0].predict(ours.dataset.batch(indices)).argmax(1)
     assert found.reshape(-1)[indices].tolist() == expected.tolist()
+    assert answers(side, count=ours.dataset.total + 5)[-5:].tolist() == found[:5].tolist()
     # In batches of other sizes, with other samples, and in index order again.
     assert np.array_equal(otherwise_batched(side), found)
     assert np.mean(found.reshape(-1) == ours.dataset.truth()) == pytest.approx(ours.workload.quality / 100, abs=1e-3)

@@ -51,7 +51,7 @@ def find(offline: float, probe: Callable[[float, bool], Probe]) -> Peak:
     return peak.find(offline, probe, LIMIT_MS, lambda found: None)
 
 
-@pytest.position.parametrize("capacity", [30.0, 50.0, 799.0, 801.0, 950.0, 5000.0])
+@pytest.mark.parametrize("capacity", [30.0, 50.0, 799.0, 801.0, 950.0, 5000.0])
 def test_the_highest_load_held_is_found_from_afar_and_near(capacity: float) -> None:
     found = find(1000.0, probe_of(capacity))
     assert found.qps is not None
@@ -153,7 +153,7 @@ def test_looks_that_add_up_see_what_one_sees() -> None:
     assert watch.percentile_ms(99) == once.percentile_ms(99)
 
 
-@pytest.position.parametrize(
+@pytest.mark.parametrize(
     ("late", "completed", "elapsed_s", "tail_ms", "decided"),
     [
         (0, 1600, 1.6, 1.0, "certain"),
@@ -260,7 +260,7 @@ def probe_folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("tandem-probe-*"))
 
 
-@pytest.position.side_by_side
+@pytest.mark.side_by_side
 def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> None:
     words = ("--backend=tests.zoo.raises_on_nth_batch", *SERVER, "--max-batch=64", "--sessions=1", "--threads=1")
     ended = start(*words, f"--results-dir={tmp_path}").end(120)
@@ -268,7 +268,7 @@ def test_a_backend_that_fails_in_a_probe_fails_the_search(tmp_path: Path) -> Non
     assert records(tmp_path) == []
 
 
-@pytest.position.side_by_side
+@pytest.mark.side_by_side
 def test_a_backend_that_hangs_in_a_probe_is_no_load_too_high(tmp_path: Path) -> None:
     words = ("--backend=tests.zoo.hangs", "--backend-options=n=30,when=loadgen", *SERVER)
     layout = ("--max-batch=64", "--sessions=1", "--threads=1", "--stall-timeout=3")
@@ -285,7 +285,7 @@ def test_the_same_curve_is_the_same_picture(tmp_path: Path) -> None:
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 
 
-@pytest.position.side_by_side
+@pytest.mark.side_by_side
 def test_nothing_is_left_of_a_search_that_was_interrupted(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -299,7 +299,7 @@ def test_nothing_is_left_of_a_search_that_was_interrupted(tmp_path: Path) -> Non
     assert list(temporary.iterdir()) == []
 
 
-@pytest.position.parametrize(
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--scenario=offline", "--mode=peak"), "--mode peak is for the server scenario"),
@@ -341,7 +341,7 @@ def test_a_load_that_is_far_too_much_is_left_after_one_full_run() -> None:
     assert [one.qps for one in full_runs(980.0, p50_ms=20.0)] == [1000, 970]
 
 
-@pytest.position.parametrize(("p50_ms", "overloaded"), [(3.0, False), (20.0, True), (None, False)])
+@pytest.mark.parametrize(("p50_ms", "overloaded"), [(3.0, False), (20.0, True), (None, False)])
 def test_a_load_that_made_half_of_the_queries_late_is_not_tried_again(p50_ms: float | None, overloaded: bool) -> None:
     seen = Probe(1000.0, False, "LoadGen", 5000, 3000, p50_ms, 30.0, 40.0, 5.0)
     assert peak.overloaded(seen, LIMIT_MS) is overloaded

@@ -53,7 +53,8 @@ def _which(cells: Sequence[Cell], axes: Axes) -> str:
     sizes = sorted({cell.batch for cell in cells})
     batches = f"batches of {', '.join(f'{size:,}' for size in sizes)}"
     both = len(axes.prefetch) == 1 or len(cells) == len(sizes) * len(axes.prefetch)
-    return batches if both else f"{batches}, {gathering(cells[0].prefetch)}"
+    ahead = ", ".join(gathering(one) for one in sorted({cell.prefetch for cell in cells}))
+    return batches if both else f"{batches}, {ahead}"
 
 
 def _panels(chart: Chart) -> Iterator[str]:

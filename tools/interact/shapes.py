@@ -144,7 +144,7 @@ def _interaction(chart: Chart) -> Shape:
 
 
 def _ahead(chart: Chart) -> Shape:
-    claim = "To gather the next batch beside inference pays"
+    claim = "To gather batches ahead of inference pays"
     found = [_both(chart, one.cell, _in_turn(one.cell)) for one in chart.ran if one.cell.prefetch]
     pairs = [pair for pair in found if pair is not None]
     if not pairs:

@@ -102,7 +102,9 @@ def to_judge(study: Study, folder: Path) -> Iterator[Cell]:
     for reference in dict.fromkeys(cell.first.reference for cell in study.cells):
         own = [cell for cell in study.cells if cell.reference == reference]
         found = {cell: shelf.measured(folder, cell) for cell in own if cell.recipe != REFERENCE}
-        may = {cell: _ratio(record) for cell, record in found.items() if record and may_count(cell, record)}
+        may = {
+            cell: _ratio(study, cell, folder) for cell, record in found.items() if record and may_count(cell, record)
+        }
         base = shelf.measured(folder, reference)
         if base and base["state"] == "measured":
             yield reference
@@ -122,8 +124,10 @@ def blocks(record: dict[str, Any]) -> list[Block]:
     return [Block(tuple(one["reference"]), tuple(one["variant"]), one["reference_outside"]) for one in record["blocks"]]
 
 
-def _ratio(record: dict[str, Any]) -> float:
-    return ratio(blocks(record))
+def _ratio(study: Study, cell: Cell, folder: Path) -> float:
+    """Returns a cell's throughput over the reference's, of all its repetitions that were measured."""
+    records = [shelf.measured(folder, one) for one in study.cells if one.first == cell]
+    return ratio([block for one in records if one and one["state"] == "measured" for block in blocks(one)])
 
 
 def _measure(study: Study, cell: Cell, places: Places) -> None:

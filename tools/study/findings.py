@@ -140,15 +140,17 @@ def rows(study: Study, folder: Path, data_dir: Callable[[str], str]) -> list[Row
 
 
 def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], cores: float) -> Row:
-    record, base = shelf.measured(folder, cell), shelf.measured(folder, cell.reference)
-    if record is None or base is None:
+    known = {one: record for one in (cell, *again) if (record := shelf.measured(folder, one))}
+    base = shelf.measured(folder, cell.reference)
+    if not known or base is None:
         return Row(cell, LEFT_OUT)
-    if record["state"] != "measured":
-        return Row(cell, FAILED, reason=record["reason"])
+    measured = {one: record for one, record in known.items() if record["state"] == "measured"}
+    if not measured:
+        return Row(cell, FAILED, reason=next(iter(known.values()))["reason"])
+    first, record = next(iter(measured.items()))
     workload = plugins.workload(cell.workload)
-    reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, cell, record).labels
-    repeated = {one: found for one in again if (found := shelf.measured(folder, one)) and found["state"] == "measured"}
-    ours, records = reference.labels, (record, *repeated.values())
+    reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, first, record).labels
+    ours, records = reference.labels, list(measured.values())
     speed, ends = (0.0, None) if recipes.emulated(cell.recipe) else pace(records)
     outcomes, before = compare(ours, theirs, truth), _before(cell, folder)
     judged = shelf.verdict(folder, cell)
@@ -163,7 +165,7 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
         ends=ends,
         blocks=sum(len(one["blocks"]) for one in records),
         repetitions=len(records),
-        missing=tuple(one.repetition for one in again if one not in repeated),
+        missing=tuple(one.repetition for one in (cell, *again) if one not in measured),
         outcomes=outcomes,
         certificate=certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share),
         classes=tuple(by_class(ours, theirs, truth)),
@@ -176,12 +178,9 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
         if metric and judged and judged["verdict"].get("goodput")
         else None,
         unit=metric["unit"] if metric else "",
-        record=f"{shelf.CELLS}/{cell.id}.json",
+        record=f"{shelf.CELLS}/{first.id}.json",
         evidence=judged["result"] if metric and judged else "",
-        notes=(
-            *(note for one in records for note in _notes(one, cores)),
-            *_unlike(theirs, {one.repetition: shelf.answers(folder, one, found) for one, found in repeated.items()}),
-        ),
+        notes=tuple(_all_notes(folder, known, theirs, cores)),
     )
 
 
@@ -199,11 +198,16 @@ def pace(records: Sequence[dict[str, Any]]) -> tuple[float, tuple[float, float] 
     return exp(fmean(logs)), (exp(low), exp(high))
 
 
-def _unlike(theirs: NDArray[Any], repeated: dict[int, shelf.Answers]) -> Iterator[str]:
-    """Yields how many answers a repetition gave otherwise than the first."""
-    for repetition, found in repeated.items():
-        if changed := int(np.count_nonzero(found.labels != theirs)):
-            yield f"repetition {repetition} answered {changed:,} samples otherwise than the first"
+def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[Any], cores: float) -> Iterator[str]:
+    """Yields the notes on all repetitions of a cell, with their numbers where there are several."""
+    for cell, record in known.items():
+        which = f"repetition {cell.repetition}" if len(known) > 1 else ""
+        if record["state"] != "measured":
+            yield f"{which} failed: {record['reason']}"
+            continue
+        yield from (f"{which}: {note}" if which else note for note in _notes(record, cores))
+        if changed := int(np.count_nonzero(shelf.answers(folder, cell, record).labels != theirs)):
+            yield f"{which} answered {changed:,} samples otherwise than the first"
 
 
 def _notes(record: dict[str, Any], cores: float) -> Iterator[str]:

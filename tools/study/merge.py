@@ -165,9 +165,10 @@ def _cell(path: Path, record: dict[str, Any]) -> Cell:
 def _check_references(folder: Path, cells: Sequence[Cell]) -> None:
     """Raises UsageError where what was measured beside a reference has none."""
     for cell in cells:
-        record, base = shelf.measured(folder, cell), shelf.measured(folder, cell.reference)
+        reference = cell.first.reference
+        record, base = shelf.measured(folder, cell), shelf.measured(folder, reference)
         if record and record["state"] == "measured" and not (base and base["state"] == "measured"):
-            raise UsageError(f"{folder} lacks the reference of {cell.title}: {shelf.CELLS}/{cell.reference.id}.json.")
+            raise UsageError(f"{folder} lacks the reference of {cell.title}: {shelf.CELLS}/{reference.id}.json.")
 
 
 def _check(folder: Path, row: Row) -> None:

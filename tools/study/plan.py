@@ -118,7 +118,11 @@ class Cell:
     @property
     def id(self) -> str:
         """Returns 16 hexadecimal digits that name its files."""
-        return digest_of(asdict(self))[:16]
+        named = asdict(self)
+        if self == self.first:
+            # A study of before there were repetitions has the same names.
+            del named["repetition"]
+        return digest_of(named)[:16]
 
     @property
     def reference(self) -> "Cell":

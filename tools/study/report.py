@@ -173,7 +173,7 @@ def left_out(rows: Sequence[Row]) -> list[str]:
         *([f"- Not measured, for lack of time: {', '.join(unmeasured)}."] if unmeasured else []),
         *([f"- Repetitions that are missing: {', '.join(unrepeated)}."] if unrepeated else []),
         *(f"- {_place(row)}: {row.reason}" for row in rows if row.state == FAILED),
-        *([f"- Disturbed while it was measured (`notes` in study.csv): {', '.join(disturbed)}."] if disturbed else []),
+        *([f"- What to doubt (`notes` in study.csv): {', '.join(disturbed)}."] if disturbed else []),
     ]
 
 

@@ -9,7 +9,7 @@ from common.errors import UsageError
 from suite.plan import Plan
 from suite.probes.contest import Side, answers
 from suite.search import Terms, as_requested, resolve
-from suite.variant import Requested, Serving
+from suite.variant import Requested, Serving, check_record
 from tests.suite.subjects import subject
 from tests.suite.test_plan import plan, refusal
 from tests.suite.test_recipes import fold
@@ -22,6 +22,10 @@ SERVING = Serving(64, 0, 1, 1, "cpu")
 def test_a_recipe_asks_as_the_flag_does() -> None:
     assert fold("prefetch:2", "onnxruntime").requested == Requested(prefetch=2)
     assert fold("prefetch:workers=0", "torch").requested == Requested(prefetch=0)
+    # Who asks for nothing is named as before there was anything to ask for.
+    assert "prefetch" not in fold("", "onnxruntime").record()["requested"]
+    assert fold("prefetch:2", "onnxruntime").record()["requested"]["prefetch"] == 2
+    check_record(fold("", "onnxruntime").record())
     made: Plan = plan(optimize="prefetch:1", sessions=2)
     assert (made.recipe, made.requested) == ("prefetch:1", Requested(sessions=2))
     assert plan(optimize="prefetch:1", prefetch=1).requested == Requested(prefetch=1)

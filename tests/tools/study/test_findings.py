@@ -152,6 +152,16 @@ def test_what_varies_over_repetitions_is_their_own_ratios(made: Made) -> None:
     )
 
 
+def test_a_repetition_that_failed_leaves_the_others(made: Made) -> None:
+    cell = of(RESNET, "cluster:8")
+    made.fail(cell, "no room")
+    made.add(replace(RESNET, repetition=2), 1.0, 663)
+    made.add(replace(cell, repetition=2), 1.3, 703)
+    (row,) = (row for row in made.rows() if row.cell == cell)
+    assert (row.state, row.repetitions, row.missing) == (UNJUDGED, 1, (1,))
+    assert row.record.endswith(f"{replace(cell, repetition=2).id}.json") and "repetition 1 failed: no room" in row.notes
+
+
 def test_nothing_on_the_front_is_beaten_in_both(made: Made) -> None:
     own = [row for row in made.rows() if row.cell.workload == "fashion-mobilenet"]
     assert [row.cell.title for row in findings.pareto(own)] == ["quantize:int8", "quantize:float16"]
@@ -196,7 +206,7 @@ def test_what_disturbed_a_row_is_told(made: Made) -> None:
     assert [note.partition(";")[0] for note in row.notes] == [
         "other programs kept 1.5 of 2 cores busy during its blocks"
     ]
-    assert "Disturbed while it was measured (`notes` in study.csv): `prune:0.1` on" in report.markdown(made.rows(), [])
+    assert "What to doubt (`notes` in study.csv): `prune:0.1` on" in report.markdown(made.rows(), [])
 
 
 def test_the_p_values_hold_together(made: Made) -> None:

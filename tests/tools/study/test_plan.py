@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UsageError
+from common.files import digest_of
 from suite import plugins, recipes
 from tools.study.best import search_of
 from tools.study.plan import QUICK, RECIPES, TELLING, TORCH, Cell, cells_of, default, read
@@ -72,6 +73,13 @@ def test_a_recipe_that_asks_for_a_serving_is_a_cell_like_any_other() -> None:
 def test_a_cell_is_named_by_what_it_is() -> None:
     cell = Cell("fashion-resnet", "onnxruntime", "offline", "prune:0.5")
     assert cell.id == Cell("fashion-resnet", "onnxruntime", "offline", "prune:0.5").id != cell.reference.id
+    # As in studies of before there were repetitions, which may be merged with new ones.
+    assert (
+        cell.id
+        == digest_of(
+            {"workload": cell.workload, "backend": cell.backend, "scenario": cell.scenario, "recipe": cell.recipe}
+        )[:16]
+    )
 
 
 def test_a_plan_is_read(tmp_path: Path) -> None:
