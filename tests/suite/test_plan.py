@@ -69,7 +69,7 @@ def test_the_defaults_are_a_plan() -> None:
 def test_a_plan_is_its_own_record() -> None:
     made = plan(batch=8, target_qps=5.0, backend_options="graph_level=basic")
     record = json.loads(json.dumps(made.record()))
-    auto = {"device": "auto", "pin": "auto", "end_to_end": False, "awake": "auto"}
+    auto = {"device": "auto", "pin": "auto", "end_to_end": False, "awake": "auto", "prefetch": None}
     assert record["requested"] == {"batch": 8, "max_wait_us": None, "sessions": None, "threads": None, **auto}
     assert record["hint"] == {"value": 5.0, "source": "flag"}
     assert record["options"] == {"graph_level": "basic"}

@@ -17,7 +17,7 @@ INTERIOR = "The best batch is neither the smallest nor the largest"
 TOO_LARGE = "The largest batch is slower than the smallest"
 DATA = "Sessions side by side gain more than threads of one session"
 INTERACTION = "What sessions gain depends on the batch"
-AHEAD = "To gather the next batch beside inference pays"
+AHEAD = "To gather batches ahead of inference pays"
 CORNER = "Some cells that the cores allow fail"
 ANSWERS = "Batch and parallelism leave the answers alone"
 
