@@ -14,6 +14,9 @@ ROOT = Path(__file__).parents[2]
 # what each can hold: what is measured while other tests run can be too little for a valid run.
 SERVING = ("--max-batch=32", "--sessions=2", "--threads=1")
 
+# A machine that answers more than the load that was given has a run that is too short: more would take a slow one long.
+TOO_QUICK = {"valid"}
+
 pytestmark = pytest.mark.side_by_side
 
 
@@ -44,9 +47,9 @@ def failed(judged: dict[str, Any]) -> dict[str, str]:
         ("memoising", "key=rounded,when=loadgen", 400_000, {"not-from-memory"}, set()),
         ("label_table", "", 40_000, {"not-from-memory"}, set()),
         # It waits for 20,000 samples. The other model is still there when the unseen inputs come.
-        ("another_models_labels", "", 8000, {"same-answers", "not-from-memory"}, set()),
+        ("another_models_labels", "", 8000, {"same-answers", "not-from-memory"}, TOO_QUICK),
         # It waits likewise, and drops batches of the probe after the test too, and now and then more of the known ones.
-        ("drops_work", "", 8000, {"same-answers"}, {"not-from-memory"}),
+        ("drops_work", "", 8000, {"same-answers"}, {"not-from-memory", *TOO_QUICK}),
     ],
 )
 def test_a_cheat_is_fast_and_accurate_and_does_not_count(
@@ -62,7 +65,7 @@ def test_a_cheat_is_fast_and_accurate_and_does_not_count(
 @pytest.mark.timeout(400)
 def test_an_honest_variant_whose_answers_depend_on_the_batch_counts(tmp_path: Path) -> None:
     """Dynamic INT8 answers some samples otherwise in other company; that is known beforehand and allowed for."""
-    exit_code, judged = verdict("dynamic_int8", tmp_path, "--target-qps=20000")
+    exit_code, judged = verdict("dynamic_int8", tmp_path, "--target-qps=12000")
     assert (exit_code, failed(judged)) == (0, {})
     (run,) = tmp_path.glob("*/*/*/*/performance")
     sensitivity = json.loads((run / "preparation.json").read_text())["sensitivity"]
