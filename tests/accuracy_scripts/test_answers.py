@@ -12,6 +12,8 @@ import pytest
 from accuracy_scripts.answers import AnswerLog, coverage, in_index_order, read_log
 from common.errors import UsageError
 
+pytestmark = pytest.mark.side_by_side
+
 # LoadGen keeps global state and wants a process of its own. Answers sample i with 3 * i, out of order and in parts.
 LOADGEN = """
 import sys

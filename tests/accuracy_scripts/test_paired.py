@@ -5,6 +5,8 @@ import pytest
 
 from accuracy_scripts.paired import CERTIFIED, REGRESSION, UNKNOWN, Outcomes, by_class, certify, compare, fifths
 
+pytestmark = pytest.mark.side_by_side
+
 TRUTH = np.arange(10) % 2
 
 

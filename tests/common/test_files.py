@@ -6,6 +6,8 @@ import pytest
 
 from common.files import atomic_file, canonical_json, digest_of, tree_digest, write_json
 
+pytestmark = pytest.mark.side_by_side
+
 
 def test_json_has_one_text_whatever_the_order_of_its_keys() -> None:
     assert canonical_json({"b": 1, "a": "ü"}) == '{\n  "a": "ü",\n  "b": 1\n}\n'

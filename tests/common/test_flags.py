@@ -10,6 +10,8 @@ from absl import flags
 from common.errors import RunFailed, TandemError, UsageError
 from common.flags import new_flags, run
 
+pytestmark = pytest.mark.side_by_side
+
 ROOT = Path(__file__).parents[2]
 
 COMMAND = '''"""Serves samples.

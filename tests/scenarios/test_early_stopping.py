@@ -11,6 +11,8 @@ import pytest
 
 from scenarios.harness.early_stopping import estimate_index, met, min_queries
 
+pytestmark = pytest.mark.side_by_side
+
 MS = 1_000_000
 LIMIT_MS = 300
 SLOW_MS = 60

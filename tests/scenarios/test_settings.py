@@ -14,6 +14,8 @@ from scenarios.harness import logs
 from suite import rules
 from tests.scenarios.loadgen_process import run
 
+pytestmark = pytest.mark.side_by_side
+
 MODULES: dict[str, Any] = {
     "single-stream": single_stream,
     "multi-stream": multi_stream,

@@ -6,6 +6,8 @@ import pytest
 
 from scenarios.harness.timeline import Timeline, TimelineError
 
+pytestmark = pytest.mark.side_by_side
+
 MS = 1_000_000
 
 

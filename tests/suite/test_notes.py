@@ -7,6 +7,8 @@ import pytest
 
 from tests.evidence_factory import case, with_environment, with_record, with_variant
 
+pytestmark = pytest.mark.side_by_side
+
 QUIET: dict[str, Any] = {
     "duration_s": 6.0,
     "frequency_mhz": 3000.0,

@@ -13,6 +13,8 @@ from common.errors import UsageError
 from suite.plan import TUNE_SECONDS, Asked, Hint, Plan, resolve
 from suite.variant import Requested
 
+pytestmark = pytest.mark.side_by_side
+
 ASKED = Asked(
     workload="fashion-resnet",
     backend="onnxruntime",

@@ -9,6 +9,8 @@ import pytest
 from common.errors import UsageError
 from suite import plugins
 
+pytestmark = pytest.mark.side_by_side
+
 
 def make_package(folder: Path, monkeypatch: pytest.MonkeyPatch, *files: str) -> str:
     name = f"plugged_{folder.name}"

@@ -5,8 +5,12 @@ import pty
 import subprocess
 import sys
 
+import pytest
+
 from suite.launch import Progress
 from suite.progress import _Pace
+
+pytestmark = pytest.mark.side_by_side
 
 SHOW = """
 import time

@@ -11,6 +11,8 @@ from suite import environment, plugins, recipes
 from suite.recipes import Step
 from suite.variant import Requested, Variant
 
+pytestmark = pytest.mark.side_by_side
+
 MODEL = Model("onnx", Path("model.onnx"), "ab" * 32, ("reference",))
 
 

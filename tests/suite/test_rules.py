@@ -5,6 +5,8 @@ import pytest
 from common.errors import UsageError
 from suite import rules
 
+pytestmark = pytest.mark.side_by_side
+
 QUICK = (rules.FOLDER / "quick.toml").read_text()
 
 

@@ -9,6 +9,8 @@ import pytest
 from suite.evidence import write_manifest
 from tests.evidence_factory import folder, submission
 
+pytestmark = pytest.mark.side_by_side
+
 # The suite makes the evidence first.
 pytestmark = pytest.mark.timeout(400)
 

@@ -9,6 +9,8 @@ import pytest
 from common.errors import UsageError
 from suite import store
 
+pytestmark = pytest.mark.side_by_side
+
 NAMES = ("fashion-resnet", "0123456789abcdef", "offline")
 
 

@@ -35,7 +35,7 @@ def test_a_submission_counts(scenario: str, backend: str, workload: str) -> None
 
 
 def test_a_latency_of_more_digits_than_loadgen_writes_is_no_fault(tmp_path: object) -> None:
-    words = ("--backend=simulated", "--backend-options=per_batch_us=100,per_sample_us=50", "--threads=1")
+    words = ("--backend=simulated", "--backend-options=per_batch_us=100,per_sample_us=100", "--threads=1")
     load = ("--expected-latency-ms=1.2345678", "--mode=performance", "--scenario=multi-stream", "--json")
     ended = start(*words, *load, f"--results-dir={tmp_path}").end(90)
     assert ended.code == 0, ended.stdout + ended.stderr

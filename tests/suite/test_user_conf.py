@@ -8,6 +8,8 @@ from common.errors import UsageError
 from suite import user_conf
 from suite.user_conf import SET_BY_THE_RULES, UserConf
 
+pytestmark = pytest.mark.side_by_side
+
 WORKLOAD = "fashion-resnet"
 
 

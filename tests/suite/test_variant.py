@@ -11,6 +11,8 @@ from common.errors import UsageError
 from reference_models.base import Model
 from suite.variant import Requested, Variant, check_record
 
+pytestmark = pytest.mark.side_by_side
+
 MODEL = Model("onnx", Path("/somewhere/model.onnx"), "ab" * 32, ("reference", "exported"))
 VARIANT = Variant(
     workload="fashion-resnet",

@@ -14,6 +14,8 @@ from suite.law.base import Check, Pair
 from suite.verdict import CHECKS, Verdict, judge, judge_single
 from tests.evidence_factory import SOURCE, case, folder, with_environment, with_record, with_values
 
+pytestmark = pytest.mark.side_by_side
+
 HOSTILE = (None, "x", ["x"], {"x": {}}, -1, 0, True, float("nan"), 10**400)
 
 

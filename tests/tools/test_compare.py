@@ -11,6 +11,8 @@ from suite.evidence import write_manifest
 from tests.evidence_factory import submission
 from tests.suite.commands import Command, Ended
 
+pytestmark = pytest.mark.side_by_side
+
 # The suite makes the evidence first.
 pytestmark = pytest.mark.timeout(400)
 

@@ -5,6 +5,8 @@ import pytest
 
 from tests.evidence_factory import TOTAL, Case, assert_refused, case, with_answers
 
+pytestmark = pytest.mark.side_by_side
+
 
 def accuracy(**arrays: object) -> Case:
     honest = case("offline")

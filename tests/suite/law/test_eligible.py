@@ -7,6 +7,8 @@ from suite.evidence import Evidence
 from suite.verdict import judge_single
 from tests.evidence_factory import VARIANT, assert_refused, case, with_preparation, with_record, with_variant
 
+pytestmark = pytest.mark.side_by_side
+
 
 def test_what_is_said_not_to_be_eligible_does_not_count() -> None:
     honest = case("offline")

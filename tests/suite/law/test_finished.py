@@ -6,6 +6,8 @@ import pytest
 from suite.evidence import Evidence
 from tests.evidence_factory import Case, assert_refused, case, with_record, with_values, without_record
 
+pytestmark = pytest.mark.side_by_side
+
 
 def accuracy(run: Evidence) -> Case:
     return replace(case("offline"), accuracy=run)

@@ -10,6 +10,8 @@ from common.files import sha256_file, write_json
 from suite.evidence import Evidence, check_manifest, read, write_manifest
 from tests.evidence_factory import assert_refused, case, folder
 
+pytestmark = pytest.mark.side_by_side
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:

@@ -19,6 +19,8 @@ from tests.evidence_factory import (
     with_variant,
 )
 
+pytestmark = pytest.mark.side_by_side
+
 WHERE = {"at preparation": "repeat_probe", "after the test": "probe_after"}
 
 

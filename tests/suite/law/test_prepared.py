@@ -20,6 +20,8 @@ from tests.evidence_factory import (
     with_variant,
 )
 
+pytestmark = pytest.mark.side_by_side
+
 MODES = ("performance", "accuracy")
 
 

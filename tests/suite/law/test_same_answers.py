@@ -9,6 +9,8 @@ from common.statistics import fisher_greater
 from suite.law.same_answers import LEAST_COMPARED, sensitivity_of
 from tests.evidence_factory import ANSWERS, SERVING, TRUTH, Case, assert_refused, case, with_answers, with_preparation
 
+pytestmark = pytest.mark.side_by_side
+
 
 def sampled() -> Any:
     answers = case("offline").performance.answers

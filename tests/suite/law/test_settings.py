@@ -5,6 +5,8 @@ import pytest
 
 from tests.evidence_factory import Case, assert_refused, case, with_record, with_values
 
+pytestmark = pytest.mark.side_by_side
+
 SCENARIOS = ("offline", "server", "single-stream", "multi-stream")
 
 

@@ -7,6 +7,8 @@ from suite.evidence import Evidence
 from suite.law.together import EQUAL
 from tests.evidence_factory import Case, assert_refused, case, with_record, with_variant, without_record
 
+pytestmark = pytest.mark.side_by_side
+
 
 def accuracy(change: Any) -> Case:
     honest = case("offline")

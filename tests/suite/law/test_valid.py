@@ -11,6 +11,8 @@ from suite.law.base import Pair
 from suite.law.valid import check
 from tests.evidence_factory import LIMIT_MS, Case, assert_refused, case, with_values
 
+pytestmark = pytest.mark.side_by_side
+
 SCENARIOS = ("offline", "server", "single-stream", "multi-stream")
 RATE = {"offline": "result_samples_per_second", "server": "result_completed_samples_per_sec"}
 

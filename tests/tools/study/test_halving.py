@@ -10,6 +10,8 @@ from tools.study import halving
 from tools.study.halving import REFERENCE_PACE, Pace
 from tools.study.plan import Cell
 
+pytestmark = pytest.mark.side_by_side
+
 REFERENCE, FAST, CLOSE, SLOW, SAME = (
     Cell("fashion-resnet", "onnxruntime", "offline", recipe)
     for recipe in ("", "quantize:int8", "cluster:8", "fuse:level=off", "fuse:level=basic")
