@@ -62,6 +62,9 @@ VARIABLES = (
     "TORCH",
     "TRITON_",
 )
+# How /proc/cpuinfo tells processors of one name apart (x86, Arm), and how the flags begin that name arithmetic.
+CPU_KIND = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
+CPU_ARITHMETIC = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "fp", "i8mm", "sse4", "sve")
 ACCELERATOR_QUERY = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
 QUERY_TIMEOUT_S = 10
 
@@ -102,7 +105,7 @@ def fingerprint(device: str) -> dict[str, Any]:
         "accelerators": _accelerators(),
         "architecture": platform.machine(),
         "cores": usable_cores(),
-        "cpu_model": _cpu_model(),
+        **_processor(),
         "device": device,
         "kernel": platform.release(),
         "memory_bytes": total_memory(),
@@ -125,11 +128,22 @@ def environment(device: str) -> dict[str, Any]:
 
 
 @functools.cache
-def _cpu_model() -> str:
+def _processor() -> dict[str, str]:
+    """Returns the processor's name, and what tells it from others of that name, as virtual machines give to several.
+
+    Of its instructions those that decide how numbers are multiplied: the same INT8 model has other answers with VNNI.
+    """
+    first: dict[str, str] = {}
     for line in read_text("/proc/cpuinfo").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
+        name, _, value = line.partition(":")
+        first.setdefault(name.strip(), value.strip())
+    kind = [f"{name} {first[name]}" for name in CPU_KIND if name in first]
+    flags = sorted((first.get("flags") or first.get("Features") or "").split())
+    return {
+        "cpu_model": first.get("model name") or platform.processor() or "unknown",
+        "cpu_kind": ", ".join(kind) or "unknown",
+        "cpu_instructions": " ".join(flag for flag in flags if flag.startswith(CPU_ARITHMETIC)) or "unknown",
+    }
 
 
 @functools.cache

@@ -44,6 +44,8 @@ PROBE_AFTER = {**PROBE, "unseen": UNSEEN}
 SOURCE = "e" * 64
 FINGERPRINT = {
     "cpu_model": "Abacus",
+    "cpu_kind": "model 1",
+    "cpu_instructions": "avx2",
     "cores": 2,
     "memory_bytes": 1,
     "kernel": "6",

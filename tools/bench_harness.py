@@ -49,8 +49,8 @@ def machine() -> str:
     packages = found["packages"]
     versions = ", ".join(f"{name} {packages[name]}" for name in ("onnxruntime", "torch") if name in packages)
     return (
-        f"{found['cpu_model']}, {found['cores']} cores, load average {os.getloadavg()[0]:.2f}, Linux "
-        f"{found['kernel']}, Python {found['python']}, LoadGen {packages['mlcommons-loadgen']}, {versions}"
+        f"{found['cpu_model']} ({found['cpu_kind']}), {found['cores']} cores, load average {os.getloadavg()[0]:.2f}, "
+        f"Linux {found['kernel']}, Python {found['python']}, LoadGen {packages['mlcommons-loadgen']}, {versions}"
     )
 
 

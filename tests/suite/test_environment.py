@@ -47,6 +47,41 @@ def test_a_fingerprint_names_the_machine_by_its_traits_and_not_by_its_name(monke
     assert platform.node() not in found.values()
 
 
+X86 = """processor\t: 0
+cpu family\t: 25
+model\t\t: 17
+model name\t: AMD EPYC
+stepping\t: 1
+flags\t\t: fpu sse4_1 rdrand avx2 avx512_vnni nx
+
+processor\t: 1
+model\t\t: 18
+"""
+ARM = """processor\t: 0
+Features\t: fp asimd crc32 i8mm
+CPU implementer\t: 0x41
+CPU part\t: 0xd4f
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "instructions"),
+    [
+        (X86, "cpu family 25, model 17, stepping 1", "avx2 avx512_vnni fpu sse4_1"),
+        (X86.replace("avx512_vnni ", ""), "cpu family 25, model 17, stepping 1", "avx2 fpu sse4_1"),
+        (ARM, "CPU implementer 0x41, CPU part 0xd4f", "asimd fp i8mm"),
+        ("", "unknown", "unknown"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart_by_what_they_multiply_with(
+    told: str, kind: str, instructions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "read_text", lambda path: told)
+    found = environment._processor.__wrapped__()
+    assert (found["cpu_kind"], found["cpu_instructions"]) == (kind, instructions)
+    assert found["cpu_model"]
+
+
 def test_results_do_not_belong_among_sources(tmp_path: Path) -> None:
     environment.refuse_within(str(tmp_path / "suite"), {"--results-dir": str(tmp_path / "results")})
     for place in (tmp_path / "suite", tmp_path / "suite" / "results", tmp_path / "x" / ".." / "suite" / "results"):

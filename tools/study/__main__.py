@@ -125,7 +125,9 @@ def _merge(where: Places) -> None:
 
 def _machine(folder: Path) -> str:
     machine = shelf.machine(folder)
-    return f"Machine: {machine['cpu_model']}, {machine['cores']} cores, Linux {machine['kernel']}."
+    return (
+        f"Machine: {machine['cpu_model']} ({machine['cpu_kind']}), {machine['cores']} cores, Linux {machine['kernel']}."
+    )
 
 
 def _write(folder: Path, rows: list[findings.Row], about: list[str]) -> None:
