@@ -347,12 +347,21 @@ def test_a_load_that_made_half_of_the_queries_late_is_not_tried_again(p50_ms: fl
     assert peak.overloaded(seen, LIMIT_MS) is overloaded
 
 
-def test_the_curve_of_a_search_in_which_no_load_was_held_is_kept(
-    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at = ready(tmp_path, data_root, 15.0, 1, per_batch_us="500", per_sample_us="0")
-    monkeypatch.setattr(execute.prepare, "ready", lambda plan: at)
-    monkeypatch.setattr(execute, "seek", lambda ready: find(1000.0, probe_of(0.0)))
+@pytest.fixture
+def probed(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Ready]:
+    """Returns what makes a plan ready whose search is of a system that holds so much."""
+
+    def prepared(capacity: float) -> Ready:
+        at = ready(tmp_path, data_root, 15.0, 1, per_batch_us="500", per_sample_us="0")
+        monkeypatch.setattr(execute.prepare, "ready", lambda plan: at)
+        monkeypatch.setattr(execute, "seek", lambda ready: find(1000.0, probe_of(capacity)))
+        return at
+
+    return prepared
+
+
+def test_the_curve_of_a_search_in_which_no_load_was_held_is_kept(probed: Callable[[float], Ready]) -> None:
+    at = probed(0.0)
     with pytest.raises(RunFailed, match=r"No load was held within 15 ms, .*The curve is (.*)/peak\.svg\.") as caught:
         execute.execute(at.plan)
     folder = Path(str(caught.value).rpartition("The curve is ")[2].removesuffix("/peak.svg."))
@@ -363,11 +372,9 @@ def test_the_curve_of_a_search_in_which_no_load_was_held_is_kept(
 
 
 def test_a_full_run_that_fails_leaves_the_curve(
-    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+    probed: Callable[[float], Ready], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = ready(tmp_path, data_root, 15.0, 1, per_batch_us="500", per_sample_us="0")
-    monkeypatch.setattr(execute.prepare, "ready", lambda plan: at)
-    monkeypatch.setattr(execute, "seek", lambda ready: find(1000.0, probe_of(500.0)))
+    at = probed(500.0)
 
     def fail(*given: object) -> None:
         raise RunFailed("The backend fell over.")
