@@ -4,7 +4,7 @@ The reference takes them normalised, channels first, as large as they are.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ WHITE = 255
 # How pixels become fewer: a new one is the mean of what it covers, the old one at its centre, or what lies there on the
 # straight line between the two old ones next to it.
 AREA, NEAREST, BILINEAR = "area", "nearest", "bilinear"
+
+# How the samples lie where they are loaded from, end to end: as they came, or as pixels, with nothing to decode.
+ENCODED, RAW = "encoded", "raw"
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,28 @@ class Form:
     """A form of images; by default the reference's.
 
     `raw`: the pixels, and not normalised. `side`: made so many pixels high and wide, in one of the ways of `resize`.
+    `stored`: what is decoded end to end, and no matter elsewhere.
     """
 
     raw: bool = False
     channels_last: bool = False
     side: int | None = None
     resize: str = AREA
+    stored: str = ENCODED
 
     @property
     def dtype(self) -> type[np.generic]:
         """The type of a value."""
         return np.uint8 if self.raw else np.float32
 
+    @property
+    def plain(self) -> bool:
+        """Whether images are as the reference takes them, however they are stored."""
+        return replace(self, stored=ENCODED) == REFERENCE
+
     def shape(self, whole: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of an image that the reference takes in the shape `whole`: channels, height, width."""
-        if self == REFERENCE:
+        if self.plain:
             return whole
         channels, *size = whole if self.side is None else (whole[0], self.side, self.side)
         return (*size, channels) if self.channels_last else (channels, *size)
@@ -71,14 +81,15 @@ class Form:
 
     def of_samples(self, samples: NDArray[np.float32], normalization: Normalization) -> NDArray[Any]:
         """Returns what the reference takes in this form; a value that is no pixel's becomes the nearest one's."""
-        return samples if self == REFERENCE else self.of_pixels(normalization.undone(samples), normalization)
+        return samples if self.plain else self.of_pixels(normalization.undone(samples), normalization)
 
     def said(self, normalization: Normalization) -> str:
         """Returns in words what is done to an image."""
         smaller = [] if self.side is None else [f"{self.side} x {self.side} pixels ({self.resize})"]
         normalised = [] if self.raw else [f"(pixel / {WHITE} - {normalization.mean}) / {normalization.std}"]
         layout = "NHWC" if self.channels_last else "NCHW"
-        return ", ".join([f"{np.dtype(self.dtype).name} {layout}", *smaller, *normalised])
+        stored = [] if self.stored == ENCODED else [f"stored {self.stored}"]
+        return ", ".join([f"{np.dtype(self.dtype).name} {layout}", *smaller, *normalised, *stored])
 
 
 REFERENCE = Form()

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import UsageError
 from common.names import normal, unknown
+from reference_models.forms import ENCODED
 from scenarios.harness.sut import MAX_BATCH, MOST_PREFETCH
 from suite import awake, environment, placement, plugins, recipes, rules, user_conf
 from suite.memory import LEAST_HINT, MOST_HINT
@@ -205,6 +206,7 @@ def _check_use(asked: Asked, requested: Requested, scenario: str, mode: str) -> 
         (prefetch, bool(requested.prefetch) and streams, "queries come one at a time, and none can be gathered ahead"),
         ("--max-wait-us", asked.max_wait_us is not None and scenario != "server", "it is for batches in Server"),
         ("--save-outputs", asked.save_outputs and mode == "performance", "it is for accuracy runs"),
+        ("input:stored=raw", _undecoded(asked), "only with --end-to-end samples are decoded inside what is measured"),
         ("--stages", asked.stages and mode == "accuracy", "they are of the performance run"),
         (batch, scenario == "single-stream" and (requested.batch or 1) > 1, "queries are of one sample"),
         ("--target-qps", asked.target_qps is not None and mode == "accuracy", "an accuracy run has no load"),
@@ -215,6 +217,12 @@ def _check_use(asked: Asked, requested: Requested, scenario: str, mode: str) -> 
     for flag, unused, reason in idle:
         if unused:
             raise UsageError(f"{flag} has no effect here ({scenario}, {mode}): {reason}.")
+
+
+def _undecoded(asked: Asked) -> bool:
+    """Tells whether the recipe says how samples are stored, where nobody decodes them."""
+    steps = recipes.parse(asked.optimize)
+    return not asked.end_to_end and any(step.parameters.get("stored", ENCODED) != ENCODED for step in steps)
 
 
 def _check_peak(asked: Asked, scenario: str, hint: Hint) -> None:

@@ -1,11 +1,13 @@
 """What a person, or a program, is told of an outcome."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from common.errors import TandemError
 from common.files import canonical_json
-from suite import arithmetic, curve, placement, stages
+from reference_models.forms import RAW
+from suite import arithmetic, curve, placement, recipes, stages
 from suite.execute import Outcome, Sought
 from suite.law import complete
 from suite.law.drain import Counted
@@ -44,6 +46,12 @@ def _record(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _end_to_end(chain: Sequence[str]) -> str:
+    if recipes.form(chain).stored == RAW:
+        return "end to end: preprocessing inside the measured region; samples are stored as pixels, not to be decoded"
+    return "end to end: decode and preprocessing inside the measured region"
+
+
 def _lines(outcome: Outcome) -> list[str]:
     plan, ready, serving = outcome.ready.plan, outcome.ready, outcome.ready.serving
     told = (_speed, _load, _accuracy, _goodput, _arithmetic, _attempts)
@@ -52,7 +60,7 @@ def _lines(outcome: Outcome) -> list[str]:
     return [
         f"{plan.workload} on {plan.backend} {ready.backend_version} ({serving.device}), {plan.scenario}, "
         f"{plan.profile} profile",
-        *(["end to end: decode and preprocessing inside the measured region"] if serving.end_to_end else []),
+        *([_end_to_end(ready.variant.model.chain)] if serving.end_to_end else []),
         f"{_made(outcome)}, variant {ready.variant.id}; {_count(serving.sessions, 'session')} "
         f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}"
         f"{_prefetched(serving)}{_pinned(serving)}{', cores kept awake' if serving.awake else ''}",

@@ -101,7 +101,7 @@ class Subject:
 
     def whole(self) -> Dataset:
         """Returns the samples as the reference takes them: those of this subject, or else others, all resident."""
-        if self.form == REFERENCE:
+        if self.form.plain:
             return self.dataset
         found = self.dataset.taken(REFERENCE)
         found.load(np.arange(found.total))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from common.errors import UsageError
 from common.files import digest_of, sha256_bytes
 from reference_models.base import Calibration, Indices, Mark, unmarked
-from reference_models.forms import REFERENCE, Form, Normalization
+from reference_models.forms import RAW, REFERENCE, Form, Normalization
 
 NAME = "fashion-mnist"
 LICENCE = "MIT, Copyright 2017 Zalando SE"
@@ -133,12 +133,16 @@ def compress(pixels: NDArray[np.uint8]) -> list[bytes]:
 def decompress(streams: Sequence[bytes]) -> NDArray[np.uint8]:
     """Returns the images of zlib streams, shape (n, 28, 28)."""
     size = SHAPE[1] * SHAPE[2]
-    content = b"".join([zlib.decompress(stream, bufsize=size) for stream in streams])
+    return _pixels(b"".join([zlib.decompress(stream, bufsize=size) for stream in streams]))
+
+
+def _pixels(content: bytes) -> NDArray[np.uint8]:
+    """Returns images that lie one behind the other, shape (n, 28, 28)."""
     return np.frombuffer(content, np.uint8).reshape(-1, *SHAPE[1:])
 
 
 class FashionMnist:
-    """The test split as a sample library; a sample's stored form is a zlib stream."""
+    """The test split as a sample library; a sample is stored as a zlib stream, or as pixels where a form says so."""
 
     def __init__(self, folder: Path) -> None:
         self._pixels = images(folder, "test")
@@ -160,7 +164,7 @@ class FashionMnist:
         return other
 
     def load(self, indices: Indices, decoded: bool = True) -> None:
-        """Makes these samples resident, preprocessed or as zlib streams."""
+        """Makes these samples resident, preprocessed or in their stored form."""
         # LoadGen names some samples twice, for MultiStream.
         wanted = np.unique(np.asarray(indices, np.int64))
         self.unload()
@@ -169,7 +173,8 @@ class FashionMnist:
             # Nobody who is given a sample where it lies may change it.
             self._resident.flags.writeable = False
         else:
-            self._streams = compress(self._pixels[wanted])
+            pixels = self._pixels[wanted]
+            self._streams = [one.tobytes() for one in pixels] if self._form.stored == RAW else compress(pixels)
         # Where all are decoded, a sample's row is its index; one that is not resident has a row that is refused.
         if len(wanted) < self.total or not decoded:
             self._rows = np.full(self.total, self.total, np.int64)
@@ -208,7 +213,7 @@ class FashionMnist:
     def _prepared(self, rows: NDArray[np.int64], mark: Mark) -> NDArray[Any]:
         streams = [self._streams[row] for row in rows.tolist()]
         mark("gather")
-        pixels = decompress(streams)
+        pixels = _pixels(b"".join(streams)) if self._form.stored == RAW else decompress(streams)
         mark("decode")
         samples = in_form(pixels, self._form)
         mark("preprocess")

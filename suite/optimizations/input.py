@@ -6,6 +6,8 @@ already, and the pixel of which normalization makes zero, 255 * mean, need not b
 
 A smaller image is the network's input as it is, where a pool over all that is left lets it take any size; or the graph
 makes it as large again (`restore=yes`), so that less is gathered and as much computed.
+
+Samples that are stored as pixels (`stored=raw`) have nothing to decode, which shows end to end alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
-from reference_models.forms import AREA, BILINEAR, NEAREST, REFERENCE, WHITE, Form, Normalization
+from reference_models.forms import AREA, BILINEAR, ENCODED, NEAREST, RAW, REFERENCE, WHITE, Form, Normalization
 from suite.optimizations._onnx import FORMATS as FORMATS
 from suite.optimizations._onnx import check_backend
 from suite.parameters import Values
@@ -32,6 +34,7 @@ CHOICES = {
     "layout": ("nchw", "nhwc"),
     "resize": (AREA, NEAREST, BILINEAR),
     "restore": ("no", "yes"),
+    "stored": (ENCODED, RAW),
 }
 PARAMETERS: Mapping[str, Values] = {**CHOICES, "resolution": range(1, 1025)}
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
@@ -53,7 +56,8 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
         raise UsageError(f"{without_use[0]} of input says nothing without resolution. Leave it out.")
     if form(parameters) == REFERENCE:
         raise UsageError(
-            "input needs another form than the reference takes: input:uint8, input:layout=nhwc or input:resolution=14."
+            "input needs another form than the reference takes: input:uint8, input:layout=nhwc, input:resolution=14 or "
+            "input:stored=raw."
         )
 
 
@@ -64,6 +68,7 @@ def form(parameters: Mapping[str, str]) -> Form:
         channels_last=_value(parameters, "layout") == "nhwc",
         side=int(parameters["resolution"]) if "resolution" in parameters else None,
         resize=_value(parameters, "resize"),
+        stored=_value(parameters, "stored"),
     )
 
 

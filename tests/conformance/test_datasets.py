@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reference_models.base import Dataset, Workload
-from reference_models.forms import NEAREST, Form
+from reference_models.forms import NEAREST, RAW, Form
 from suite import plugins
 from tests.conformance.loading import WORKLOADS, data_folder
 
@@ -117,7 +117,14 @@ def test_a_sample_that_is_not_resident_in_its_stored_form_is_refused(dataset: Da
 
 
 @pytest.mark.parametrize(
-    "form", [Form(raw=True), Form(side=14), Form(raw=True, channels_last=True, side=7, resize=NEAREST)]
+    "form",
+    [
+        Form(raw=True),
+        Form(side=14),
+        Form(raw=True, channels_last=True, side=7, resize=NEAREST),
+        Form(stored=RAW),
+        Form(raw=True, side=14, stored=RAW),
+    ],
 )
 def test_samples_come_in_the_form_in_which_a_model_takes_them(workload: Workload, dataset: Dataset, form: Form) -> None:
     wanted = np.arange(0, dataset.total, 37)

@@ -170,10 +170,15 @@ def test_whole_numbers_have_a_range(field: str, flag: str, low: int, high: int) 
         ("--expected-latency-ms", {"expected_latency_ms": 8.0, "mode": "accuracy", "scenario": "single-stream"}),
         ("--coalesce-queries", {"coalesce_queries": True, "mode": "accuracy", "scenario": "server"}),
         ("--retry", {"retries": 1, "mode": "accuracy"}),
+        ("input:stored=raw", {"optimize": "input:uint8,stored=raw"}),
     ],
 )
 def test_a_flag_that_would_have_no_effect_is_refused(flag: str, asked: dict[str, object]) -> None:
     assert refusal(**{"retries": None, **asked}).startswith(f"{flag} has no effect here (")
+
+
+def test_how_samples_are_stored_matters_end_to_end() -> None:
+    assert plan(optimize="input:stored=raw", end_to_end=True).recipe == "input:stored=raw"
 
 
 def test_outputs_may_be_kept_wherever_there_is_an_accuracy_run() -> None:

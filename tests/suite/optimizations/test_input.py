@@ -1,6 +1,7 @@
 """Images in another form: bytes are answered alike, smaller ones as the network answers them, in whatever asks it."""
 
 import functools
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from reference_models.base import Dataset, Workload
+from reference_models.datasets import fashion_mnist
 from reference_models.forms import NEAREST, Form, Normalization
 from suite import plugins, prepare, recipes
 from suite.backends import onnxruntime as backend
+from suite.channel import Channel
 from suite.export import load_network, reference_answers
 from suite.optimizations import input as step
 from suite.optimizations._network import Network
 from suite.probes import unseen
 from suite.probes.contest import Terms
 from suite.subject import Subject, describe
+from suite.tasks import contests
 from suite.variant import Serving
 from tests.conformance import loading
 from tests.suite.optimizations import models
@@ -67,7 +71,12 @@ def whole(workload: Workload) -> Dataset:
 
 @pytest.mark.parametrize(
     ("workload", "recipe"),
-    [(RESNET, "input:uint8"), (MOBILENET, "input:uint8"), (MOBILENET, "input:uint8,layout=nhwc")],
+    [
+        (RESNET, "input:uint8"),
+        (MOBILENET, "input:uint8"),
+        (MOBILENET, "input:uint8,layout=nhwc"),
+        (RESNET, "input:stored=raw"),
+    ],
     ids=lambda one: getattr(one, "name", one),
 )
 def test_the_first_layer_is_given_the_same_bits(workload: Workload, recipe: str) -> None:
@@ -180,6 +189,42 @@ def test_it_takes_turns_with_a_reference_that_takes_whole_images() -> None:
     assert len(block["variant"]) == len(block["reference"]) == 2
 
 
+@pytest.mark.parametrize("recipe", ["fuse:level=off", "input:uint8"])
+@pytest.mark.parametrize("end_to_end", [False, True])
+def test_end_to_end_both_sides_decode_in_their_turns(
+    monkeypatch: pytest.MonkeyPatch, recipe: str, end_to_end: bool
+) -> None:
+    """Whether both have the same samples or each has its own."""
+    loaded, load = [], fashion_mnist.FashionMnist.load
+
+    def noted(self: fashion_mnist.FashionMnist, indices: Any, decoded: bool = True) -> None:
+        loaded.append(decoded)
+        load(self, indices, decoded)
+
+    serving = asdict(replace(SERVING, end_to_end=end_to_end))
+    job = {"reference": described(RESNET, ""), "variant": described(RESNET, recipe)}
+    monkeypatch.setattr(fashion_mnist.FashionMnist, "load", noted)
+    job |= {"serving": serving, "variant_serving": serving, "seconds": 0.02, "stream": None, "blocks": 1}
+    (block,) = contests.turns(job, Channel(os.open(os.devnull, os.O_WRONLY)))
+    assert len(block["variant"]) == 2
+    assert loaded == [not end_to_end] * (2 if recipe == "input:uint8" else 1)
+
+
+def test_what_is_stored_as_pixels_has_nothing_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored, encoded = (opened(RESNET, text).dataset for text in ("input:stored=raw", ""))
+    for dataset in (stored, encoded):
+        dataset.load(range(COUNT), decoded=False)
+    expected = encoded.batch(range(COUNT))
+
+    def refused(*_: Any, **__: Any) -> bytes:
+        raise AssertionError("something was decoded")
+
+    monkeypatch.setattr(fashion_mnist.zlib, "decompress", refused)
+    assert np.array_equal(stored.batch(range(COUNT)), expected)
+    with pytest.raises(AssertionError, match="decoded"):
+        encoded.batch(range(COUNT))
+
+
 def test_a_smaller_image_is_smaller(tmp_path: Path) -> None:
     source = loading.model(RESNET, plugins.backend("onnxruntime")).path
     with pytest.raises(UsageError, match=r"images of 28 x 28 pixels, which a resolution of 28 makes no smaller"):
@@ -189,7 +234,7 @@ def test_a_smaller_image_is_smaller(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
-        ("input", "input needs another form than the reference takes: input:uint8, input:layout=nhwc or"),
+        ("input", "input needs another form than the reference takes: input:uint8, input:layout=nhwc, "),
         ("input:float32,layout=nchw", "input needs another form than the reference takes"),
         ("input:uint8,resize=nearest", "resize of input says nothing without resolution. Leave it out."),
         ("input:restore=yes", "restore of input says nothing without resolution"),
@@ -216,7 +261,7 @@ def test_a_way_of_serving_may_come_first() -> None:
 
 
 def test_smaller_images_are_for_the_open_division_and_bytes_are_not() -> None:
-    assert recipes.open_because("input:uint8,layout=nhwc+quantize:int8") == []
+    assert recipes.open_because("input:uint8,layout=nhwc,stored=raw+quantize:int8") == []
     assert recipes.open_because("input:uint8,resolution=14+prune:0.1") == [
         "its images are made smaller",
         "it is pruned",
