@@ -10,6 +10,7 @@ from typing import Any
 
 # Operators that multiply by weights, each called once: what it is given in torch's own names, first factor and second.
 FACTORS = {
+    "aten::_weight_int8pack_mm": ("self", "mat2"),
     "aten::addmm": ("mat1", "mat2"),
     "aten::convolution": ("input", "weight"),
     "aten::mm": ("self", "mat2"),

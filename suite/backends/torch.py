@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 # The weights of the reference network, which may be of 16 bits, or a program of integer operators.
 FORMATS = ("safetensors", export_program.FORMAT)
 ELIGIBLE = True
-# A CPU has no graphs, and `graphs` means nothing there.
-OPTIONS: Mapping[str, tuple[str, ...] | int] = {"compile": ("no", "yes"), "graphs": ("yes", "no")}
+# A CPU has no graphs, and `graphs` means nothing there. `fold` has batch normalization within the convolutions.
+OPTIONS: Mapping[str, tuple[str, ...] | int] = {
+    "compile": ("no", "yes"),
+    "graphs": ("yes", "no"),
+    "fold": ("no", "yes"),
+}
 
 # torch.compile needs one of these: what runs on a CPU is compiled, and on a GPU what starts the kernels of Triton.
 COMPILERS = {"cpu": ("g++", "c++", "clang++"), "cuda": ("gcc", "clang")}
@@ -70,6 +74,9 @@ def load(model: Model, workload: Workload, *, device: str, threads: int, options
     compiled = options["compile"] == "yes"
     if compiled and model.format == export_program.FORMAT:
         raise UsageError("torch.compile does not run the integer operators of quantize:int8. Leave out fuse:compile.")
+    folded = options["fold"] == "yes"
+    if folded and model.format == export_program.FORMAT:
+        raise UsageError("quantize:int8 has batch normalization within its convolutions. Leave out fuse:batchnorm.")
     compilers = COMPILERS[device]
     if compiled and not any(shutil.which(name) for name in compilers):
         raise UsageError(
@@ -79,10 +86,10 @@ def load(model: Model, workload: Workload, *, device: str, threads: int, options
     # torch takes arrays that may not be written to, as it may not; it only says so.
     warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
     # Sessions share a network, which is only read. A compiled one has the number of threads in it.
-    key = (workload.name, model.sha256, device, threads if compiled else None)
+    key = (workload.name, model.sha256, device, threads if compiled else None, folded)
     with _networks_lock:
         if key not in _networks:
-            _networks[key] = _prepared(model, workload, device, threads, compiled)
+            _networks[key] = _prepared(model, workload, device, threads, compiled, folded)
         network = _networks[key]
     compute = functools.partial(_compute, network, threads, compiled)
     if device == "cuda" and options["graphs"] == "yes":
@@ -157,7 +164,9 @@ def _cuda_works() -> bool:
     return True
 
 
-def _prepared(model: Model, workload: Workload, device: str, threads: int, compiled: bool) -> "torch.nn.Module":
+def _prepared(
+    model: Model, workload: Workload, device: str, threads: int, compiled: bool, folded: bool
+) -> "torch.nn.Module":
     import torch
 
     # A reference in float32 is float32: by default a GPU's convolutions round their inputs to TF32.
@@ -165,7 +174,8 @@ def _prepared(model: Model, workload: Workload, device: str, threads: int, compi
     _use_threads(threads)
     if model.format == export_program.FORMAT:
         return _lowered(export_program.load(model.path))
-    network = _network(model, workload).to(device, memory_format=_memory_format(device))  # type: ignore[call-overload]
+    network = _network(model, workload, folded)
+    network = network.to(device, memory_format=_memory_format(device))  # type: ignore[call-overload]
     return _compile(network, workload, device) if compiled else network
 
 
@@ -179,8 +189,11 @@ def _memory_format(device: str) -> "torch.memory_format":
     return torch.channels_last if device == "cpu" else torch.contiguous_format
 
 
-def _network(model: Model, workload: Workload) -> "torch.nn.Module":
-    """Returns the reference network, multiplying in the type of its weights; it takes and gives float32."""
+def _network(model: Model, workload: Workload, folded: bool) -> "torch.nn.Module":
+    """Returns the reference network, multiplying in the type of its weights; it takes and gives float32.
+
+    Raises UsageError where its weights are not such a network's, or batch normalization is to be folded and cannot be.
+    """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -191,11 +204,30 @@ def _network(model: Model, workload: Workload) -> "torch.nn.Module":
     except (OSError, SafetensorError, RuntimeError) as error:
         what = f"the model {model.path} into {workload.name}"
         raise UsageError(f"torch {version()} cannot load {what}: {error}") from error
+    if folded:
+        network = _folded(network)
     if kind != torch.float32:
         network.to(kind)
         network.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(kind),))
         network.register_forward_hook(lambda *inputs_and_outputs: inputs_and_outputs[-1].float())
     return network
+
+
+def _folded(network: "torch.nn.Module") -> "torch.nn.Module":
+    """Returns a network with batch normalization within the convolutions before it, computed as in float32."""
+    import torch
+
+    with export_program.quiet():
+        from torch.fx.experimental.optimization import fuse
+
+        try:
+            found: torch.nn.Module = fuse(network)
+        except torch.fx.proxy.TraceError as error:
+            raise UsageError(
+                f"torch cannot trace this network, and so not fold its batch normalization: {error}. Leave out "
+                "fuse:batchnorm."
+            ) from error
+    return found
 
 
 def _lowered(program: "torch.export.ExportedProgram") -> "torch.nn.Module":

@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
-from suite.optimizations._onnx import FORMATS as FORMATS
-from suite.optimizations._onnx import KEEPING, check_backend, rewritten
-from suite.parameters import Values
+from reference_models.base import Workload
+from suite.optimizations import _weights
+from suite.optimizations._onnx import KEEPING, rewritten
+from suite.optimizations._weights import FORMATS as FORMATS
+from suite.parameters import KEEP, Values
 from suite.plugins import BackendDescription
 
 MAIN = "bits"
 PARAMETERS: Mapping[str, Values] = {"bits": ("4", "8"), **KEEPING}
-PACKAGES = ("onnx", "numpy")
+PACKAGES = ("onnx", "numpy", "safetensors")
 FINAL = False
 
 # Lloyd's algorithm ends where no weight moves, and after so many rounds at the latest.
@@ -23,8 +25,8 @@ ROUNDS = 100
 
 
 def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
-    """Raises UsageError where the backend loads no ONNX, or the size of the codebook is not said."""
-    check_backend("cluster", backend)
+    """Raises UsageError where the backend loads no such model, or the size of the codebook is not said."""
+    _weights.check_backend("cluster", backend, parameters, (KEEP,))
     if MAIN not in parameters:
         raise UsageError("cluster needs the bits of a code: cluster:4 or cluster:8.")
 
@@ -47,6 +49,16 @@ def make(
             tensor.CopyFrom(numpy_helper.from_array(found, tensor.name))
             left.append(len(np.unique(found)))
     return {"clustered": {"layers": len(left), "most_values": max(left)}}
+
+
+def make_of_network(
+    workload: Workload, source: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32] | None
+) -> dict[str, Any]:
+    """Writes a network's weights with those of each layer replaced by their codebook's, and returns the same."""
+    with _weights.rewritten(source, target) as layers:
+        for name, values in layers.items():
+            layers[name] = clustered(values, 2 ** int(parameters[MAIN]))
+    return {"clustered": {"layers": len(layers), "most_values": max(len(np.unique(one)) for one in layers.values())}}
 
 
 def clustered(values: NDArray[Any], size: int) -> NDArray[Any]:

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
-from suite.optimizations import _tuning
-from suite.optimizations._onnx import FORMATS as FORMATS
-from suite.optimizations._onnx import KEEPING, check_backend, input_axis, rewritten
+from reference_models.base import Workload
+from suite.optimizations import _tuning, _weights
+from suite.optimizations._onnx import KEEPING, input_axis, rewritten
 from suite.optimizations._tuning import PACKAGES as PACKAGES
 from suite.optimizations._tuning import open_because as open_because
 from suite.optimizations._tuning import samples_wanted as samples_wanted
 from suite.optimizations._tuning import to_train as to_train
 from suite.optimizations._tuning import train as train
+from suite.optimizations._weights import FORMATS as FORMATS
 from suite.parameters import Values
 from suite.plugins import BackendDescription
 
@@ -36,8 +37,8 @@ GROUP, KEPT = 4, 2
 
 
 def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
-    """Raises UsageError where the backend loads no ONNX, or how much is to be pruned is not said, or said twice."""
-    check_backend("prune", backend)
+    """Raises UsageError where the backend loads no such model, or how much is to be pruned is not said, or twice."""
+    _weights.check_backend("prune", backend, parameters, (*_tuning.PARAMETERS, *KEEPING))
     patterned = _value(parameters, "pattern") == "2:4"
     if not patterned and MAIN not in parameters:
         raise UsageError("prune needs a sparsity, as in prune:sparsity=0.5, or prune:pattern=2:4.")
@@ -55,17 +56,30 @@ def make(
 
     with rewritten("prune", source, target, parameters) as (_, found):
         values = [numpy_helper.to_array(tensor) for _, tensor in found]
-        pruned = (
-            _two_of_four(values, [input_axis(node) for node, _ in found])
-            if _value(parameters, "pattern") == "2:4"
-            else _smallest(values, parameters)
-        )
+        pruned = _pruned(values, [input_axis(node) for node, _ in found], parameters)
         for (_, tensor), value in zip(found, pruned, strict=True):
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-    zeros, total = (
-        sum(count) for count in zip(*((np.count_nonzero(one == 0), one.size) for one in pruned), strict=True)
-    )
-    return {"pruned": {"layers": len(pruned), "weights": int(total), "zeros": int(zeros)}}
+    return _facts(pruned)
+
+
+def make_of_network(
+    workload: Workload, source: Path, target: Path, parameters: Mapping[str, str], samples: NDArray[np.float32] | None
+) -> dict[str, Any]:
+    """Writes a network's weights with zeros among them, and returns what share of them is zero."""
+    with _weights.rewritten(source, target) as layers:
+        pruned = _pruned([*layers.values()], [_weights.INPUT_AXIS] * len(layers), parameters)
+        layers |= zip(layers, pruned, strict=True)
+    return _facts(pruned)
+
+
+def _pruned(values: list[NDArray[Any]], axes: list[int], parameters: Mapping[str, str]) -> list[NDArray[Any]]:
+    """Returns layers' weights, pruned; `axes` are those of their input channels."""
+    return _two_of_four(values, axes) if _value(parameters, "pattern") == "2:4" else _smallest(values, parameters)
+
+
+def _facts(pruned: list[NDArray[Any]]) -> dict[str, Any]:
+    zeros, total = sum(int(np.count_nonzero(one == 0)) for one in pruned), sum(one.size for one in pruned)
+    return {"pruned": {"layers": len(pruned), "weights": total, "zeros": zeros}}
 
 
 def _smallest(values: list[NDArray[Any]], parameters: Mapping[str, str]) -> list[NDArray[Any]]:

@@ -73,7 +73,9 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
             f"{others[0]} of quantize says nothing with {parameters[MAIN]}, which has no scales. Leave it out."
         )
     _check_weights(parameters)
-    without_use = [name for name in OF_STATIC if name in parameters]
+    # Of torch's linear layers it is the weights' scales that are one or one an output.
+    free = ("granularity",) if _quantize_torch.FORMAT in backend.formats else ()
+    without_use = [name for name in OF_STATIC if name in parameters and name not in free]
     if parameters.get("scales") == "dynamic" and without_use:
         raise UsageError(
             f"{without_use[0]} of quantize says nothing with scales=dynamic, which come from each batch. Leave it out."

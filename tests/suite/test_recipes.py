@@ -96,9 +96,10 @@ def test_a_folded_variant_says_what_it_is() -> None:
 
 
 def test_fuse_reaches_both_runtimes() -> None:
-    assert fold("", "torch").options == {"compile": "no", "graphs": "yes"}
-    assert fold("fuse:compile", "torch").options == {"compile": "yes", "graphs": "yes"}
-    assert fold("fuse:compile+fuse:eager", "torch", graphs="no").options == {"compile": "no", "graphs": "no"}
+    assert fold("", "torch").options == {"compile": "no", "graphs": "yes", "fold": "no"}
+    assert fold("fuse:compile,batchnorm=folded", "torch").options == {"compile": "yes", "graphs": "yes", "fold": "yes"}
+    eager = fold("fuse:compile+fuse:eager", "torch", graphs="no").options
+    assert eager == {"compile": "no", "graphs": "no", "fold": "no"}
     assert fold("", "onnxruntime").options == {"graph_level": "all", "pipeline": "1"}
 
 
@@ -164,14 +165,17 @@ def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> N
             "activations=int8 of quantize is not for torch, which has activations=",
         ),
         ("quantize:int8,calibration=entropy", "torch", "which has calibration=minmax|histogram. Leave it out"),
-        ("quantize:int8,what=weights", "torch", "what=weights of quantize is not for torch"),
-        ("quantize:int8,scales=dynamic", "torch", "which has scales=static. Leave it out, or"),
+        ("quantize:int8,what=weights,samples=64", "torch", "samples of quantize says nothing with what=weights"),
+        ("quantize:int8,what=weights,scales=dynamic", "torch", "scales of quantize says nothing with what=weights for"),
+        ("quantize:int8,scales=dynamic,samples=64", "torch", "samples of quantize says nothing with scales=dynamic"),
         ("quantize:int8,keep=0", "torch", "keep=0 of quantize is not for torch. Leave it out, or"),
         ("quantize:bfloat16,samples=64", "torch", "samples of quantize says nothing with bfloat16"),
         ("quantize:bfloat16", "onnxruntime", "no kernels for bfloat16 here. Use quantize:float16, or --backend torch."),
         ("quantize:int8,calibration=histogram", "onnxruntime", "Use calibration=percentile|entropy."),
-        ("prune:0.5+quantize:int8", "torch", "prune makes an ONNX model, and the backend torch loads safetensors"),
-        ("prune:0.5", "torch", "prune makes an ONNX model, and the backend torch loads safetensors"),
+        ("prune:0.5,tune=1+quantize:int8", "torch", "tune of prune is for ONNX models, and the backend torch loads"),
+        ("prune:0.5,keep=0", "torch", "keep of prune is for ONNX models, and the backend torch loads safetensors, pt2"),
+        ("cluster:4,keep=0", "torch", "keep of cluster is for ONNX models, and the backend torch loads"),
+        ("fuse:batchnorm=folded", "onnxruntime", "onnxruntime, which has no option fold. Use fuse:level="),
         ("quantize", "onnxruntime", "quantize needs a type: quantize:int8."),
         ("quantize:granularity=tensor", "onnxruntime", "quantize needs a type"),
         ("quantize:int2", "onnxruntime", "type of quantize cannot be 'int2'. Allowed: int8, int4, float16"),
@@ -214,7 +218,6 @@ def test_a_step_that_makes_a_model_is_followed_by_one_that_sets_an_option() -> N
         ("prune-channels:0.3", "torch", "prune-channels makes an ONNX model, and the backend torch loads safetensors"),
         ("quantize:int8,scales=dynamic,scale=power-of-two", "onnxruntime", "scale of quantize says nothing with"),
         ("quantize:int8,what=weights,scale=power-of-two", "onnxruntime", "scale of quantize says nothing with what"),
-        ("quantize:int8,scale=power-of-two", "torch", "scale=power-of-two of quantize is not for torch"),
         ("quantize:int8,scales=dynamic,granularity=tensor", "onnxruntime", "granularity of quantize says nothing with"),
         (
             "quantize:int8+prune:0.5",
@@ -249,11 +252,12 @@ def test_a_variant_that_emulates_is_never_eligible(recipe: str) -> None:
 def test_a_recipe_begins_in_a_format_that_its_makers_take() -> None:
     both = replace(plugins.describe("null"), formats=("safetensors", "onnx"))
     assert recipes.formats("", both) == recipes.formats("fuse:level=all", both) == ("safetensors", "onnx")
-    assert recipes.formats("prune:0.5", both) == ("onnx",)
+    assert recipes.formats("prune-channels:0.5", both) == ("onnx",)
     # The maker's own order, where it takes both.
     assert recipes.formats("quantize:int8", both) == ("onnx", "safetensors")
     assert recipes.formats("quantize:int8", plugins.describe("torch")) == ("safetensors",)
-    assert recipes.formats("prune:0.5+quantize:int8", both) == ("onnx",)
+    assert recipes.formats("prune:0.5+quantize:int8", both) == ("onnx", "safetensors")
+    assert recipes.formats("lowrank:0.5+quantize:int8", both) == ("onnx",)
 
 
 def test_every_optimization_says_what_it_takes() -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from common.errors import UsageError
-from reference_models.base import Model
+from reference_models.base import Model, Workload
 from suite import plugins
 from suite.backends import torch as backend
-from tests.conformance.loading import images, model, session
+from tests.conformance.loading import images, model, session, variant
 
 pytestmark = pytest.mark.side_by_side
 
@@ -21,9 +21,9 @@ WORKLOAD = plugins.workload("fashion-resnet")
 
 
 def load(
-    chosen: Model, threads: int = 1, compiled: str = "no", device: str = "cpu", graphs: str = "yes"
+    chosen: Model, threads: int = 1, compiled: str = "no", device: str = "cpu", graphs: str = "yes", fold: str = "no"
 ) -> backend.TorchSession:
-    options = {"compile": compiled, "graphs": graphs}
+    options = {"compile": compiled, "graphs": graphs, "fold": fold}
     return backend.load(chosen, WORKLOAD, device=device, threads=threads, options=options)
 
 
@@ -50,6 +50,28 @@ def test_each_thread_uses_its_sessions_number_of_threads() -> None:
     for worker in workers:
         worker.join()
     assert used == {1: [1] * 5, 2: [2] * 5}
+
+
+@pytest.mark.parametrize("workload", [WORKLOAD, plugins.workload("fashion-mobilenet")], ids=lambda one: one.name)
+def test_folded_batch_normalization_is_within_the_convolutions(workload: Workload) -> None:
+    chosen = variant("torch", workload, "fuse:batchnorm=folded")
+    network = backend._network(chosen.model, workload, folded=True)
+    kinds = {type(one).__name__ for one in network.modules()}
+    assert "Conv2d" in kinds and "BatchNorm2d" not in kinds
+    samples = images(workload.name, 64)
+    with session("torch", workload) as kept, session("torch", workload, "fuse:batchnorm=folded") as folded:
+        found, expected = folded.predict(samples), kept.predict(samples)
+    assert 0 < np.abs(found - expected).max() < 1e-4
+    ran = backend.arithmetic(chosen.model, workload, device="cpu", threads=1, options=chosen.options)
+    assert ran and ran == backend.arithmetic(
+        chosen.model, workload, device="cpu", threads=1, options={**chosen.options, "fold": "no"}
+    )
+
+
+def test_what_is_quantized_is_folded_already() -> None:
+    with pytest.raises(UsageError, match="within its convolutions. Leave out fuse:batchnorm"):
+        with session("torch", WORKLOAD, "quantize:int8,range=reduced,samples=64+fuse:batchnorm=folded"):
+            pass
 
 
 def test_outputs_carry_no_gradient_and_are_plain_arrays() -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from suite import plugins
 from suite.optimizations._onnx import weights
@@ -26,6 +27,12 @@ def test_each_layer_has_as_many_values_as_codes(bits: int) -> None:
             # A code less is worth a factor of two at most, evenly spaced ones are the worst that may come out.
             step = (before.max() - before.min()) / (2**bits - 1)
             assert np.sqrt(np.mean((before - after) ** 2)) < step / np.sqrt(12)
+
+
+def test_each_layer_of_a_network_of_torch_has_a_codebook() -> None:
+    before, after = (load_file(loading.variant("torch", RESNET, text).model.path) for text in ("", "cluster:4"))
+    for name, one in after.items():
+        assert len(np.unique(one)) <= 16 if one.ndim > 1 else np.array_equal(one, before[name])
 
 
 def test_centroids_are_the_means_of_what_is_nearest_to_them() -> None:

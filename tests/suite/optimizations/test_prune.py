@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from suite import plugins
 from suite.optimizations._onnx import input_axis, weights
@@ -52,6 +53,33 @@ def test_two_of_each_four_input_channels_stay() -> None:
         assert np.array_equal(np.count_nonzero(new, axis=1), np.full(len(new), 2))
         assert np.array_equal(np.sort(new, axis=1)[:, 2:], np.sort(old, axis=1)[:, 2:])
     assert seen > 5
+
+
+@pytest.mark.parametrize("recipe", ["prune:0.5", "prune:0.5,scope=all", "prune:pattern=2:4"])
+def test_a_network_of_torch_is_pruned_likewise(recipe: str) -> None:
+    before, after = (load_file(loading.variant("torch", RESNET, text).model.path) for text in ("", recipe))
+    layers = [name for name, one in before.items() if one.ndim > 1]
+    zeros, total = sum(np.count_nonzero(after[name] == 0) for name in layers), sum(before[name].size for name in layers)
+    # The first convolution has one input channel, and is no group of four.
+    assert zeros / total == pytest.approx(0.5, abs=0.001)
+    for name, one in before.items():
+        changed = after[name] != one
+        assert not after[name][changed].any() and (name in layers or not changed.any())
+    if "2:4" in recipe:
+        whole = [name for name in layers if before[name].shape[1] % 4 == 0]
+        groups = [np.moveaxis(after[name], 1, -1).reshape(-1, 4) for name in whole]
+        assert len(groups) > 5 and all((np.count_nonzero(one, axis=1) == 2).all() for one in groups)
+    with loading.session("torch", RESNET, recipe) as session, loading.session("torch", RESNET) as reference:
+        images = loading.images(RESNET.name, 64)
+        assert np.abs(session.predict(images) - reference.predict(images)).max() > 0.1
+
+
+def test_a_pruned_network_of_torch_is_quantized() -> None:
+    variant = loading.variant("torch", RESNET, "prune:0.5+quantize:int8,range=reduced,samples=64")
+    assert variant.model.format == "pt2" and [one.partition(",")[0] for one in variant.model.chain[-2:]] == [
+        "prune:0.5",
+        "quantize:int8",
+    ]
 
 
 def test_what_was_pruned_is_quantized_with_its_zeros() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from common.errors import UsageError
-from reference_models.base import Workload
+from reference_models.base import Calibration, Workload
 from reference_models.datasets import fashion_mnist
 from suite import derived, plugins, recipes, shelf
 from suite.backends import onnxruntime
@@ -160,6 +160,16 @@ def test_calibration_samples_are_of_the_training_set_alone() -> None:
     assert np.array_equal(drawn.samples, fashion_mnist.preprocess(train[list(drawn.indices)]))
     judged = {image.tobytes() for image in fashion_mnist.images(folder, "test")}
     assert not judged & {train[index].tobytes() for index in drawn.indices}
+
+
+def test_a_training_sample_that_a_model_is_judged_by_is_refused(tmp_path: Path) -> None:
+    judged = loading.images(RESNET.name, 300)
+    workload = replace(RESNET, calibrate=lambda folder, count: Calibration(judged[290:], tuple(range(1290, 1300))))
+    source = loading.model(RESNET, plugins.backend("onnxruntime"))
+    step, folder = Step("quantize", {"type": "int8"}), loading.data_folder(RESNET)
+    with pytest.raises(UsageError, match="Training sample 1290 is sample 290 of the evaluation set"):
+        derived.make(step, source, workload, folder, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_without_training_samples_the_command_that_brings_them_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from common.errors import UsageError
 from reference_models.base import Workload
 from suite import export_program, plugins, shelf
 from suite.backends import torch as backend
+from suite.optimizations import _quantize_torch
 from tests.conformance import loading
 
 pytestmark = pytest.mark.side_by_side
@@ -54,6 +55,50 @@ def test_relu6_is_part_of_the_integer_operator_before_it() -> None:
     ran = [str(node.target) for node in backend._lowered(program).graph.nodes if node.op == "call_function"]
     assert sum("qconv" in one for one in ran) == 17
     assert not [one for one in ran if "clamp" in one or "hardtanh" in one]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kind"),
+    [
+        ("quantize:int8,scales=dynamic,range=reduced", "uint8 x int8"),
+        ("quantize:int8,what=weights", "float32 x int8"),
+    ],
+)
+@pytest.mark.parametrize(("workload", "last"), [(RESNET, 64), (MOBILENET, 224)], ids=["resnet", "mobilenet"])
+def test_scales_of_a_batch_and_weights_alone_are_for_linear_layers(
+    workload: Workload, last: int, recipe: str, kind: str
+) -> None:
+    """Each of these networks has one, of ten outputs."""
+    variant = loading.variant("torch", workload, recipe)
+    found = backend.arithmetic(variant.model, workload, device="cpu", threads=1, options=variant.options)
+    assert found == {"float32 on cpu": MACS[workload.name] - 10 * last, f"{kind} on cpu": 10 * last}
+    # So few of the products are in integers that hardly an answer changes.
+    ours, theirs = outputs(recipe, workload), outputs("", workload)
+    assert 1e-4 < np.abs(ours - theirs).max() < 0.5
+    assert np.count_nonzero(workload.encode(ours) != workload.encode(theirs)) <= 0.01 * COUNT
+
+
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+def test_scales_are_powers_of_two_where_that_is_wanted(granularity: str) -> None:
+    recipe = f"quantize:int8,scale=power-of-two,granularity={granularity},range=reduced,samples=64"
+    model = loading.variant("torch", RESNET, recipe).model
+    program = export_program.load(model.path)
+    weights = [one for name, one in program.state_dict.items() if "scale" in name]
+    # Those of activations are numbers in the graph, behind what is quantized.
+    numbers = [
+        node.args[1]
+        for node in program.graph.nodes
+        if "quantize_per_tensor" in str(node.target) and isinstance(node.args[1], float)
+    ]
+    found = [*torch.cat([one.flatten() for one in weights]).tolist(), *numbers]
+    assert weights and numbers and all(np.log2(scale) % 1 == 0 for scale in found)
+    ours, theirs = (RESNET.encode(outputs(text, RESNET)) for text in (recipe, ""))
+    assert np.count_nonzero(ours != theirs) <= 0.05 * COUNT
+
+
+def test_a_network_without_a_linear_layer_has_nothing_for_weights_alone() -> None:
+    with pytest.raises(UsageError, match="for linear layers, of which this network has none"):
+        _quantize_torch._with_integer_weights(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)))
 
 
 @pytest.mark.parametrize("recipe", [INT8, "quantize:bfloat16"])
