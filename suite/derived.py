@@ -14,12 +14,14 @@ from typing import Any, cast
 from common.errors import UsageError
 from common.files import digest_of, sha256_file, tree_digest
 from reference_models import forms
-from reference_models.base import Model, Workload
+from reference_models.base import Calibration, Dataset, Model, Workload
 from suite import artifacts, export_program, recipes, shelf
 from suite.environment import packages
 from suite.recipes import Maker, NetworkMaker, Step
 
 STEPS = Path(__file__).parent / "optimizations"
+# So many of the evaluation set are looked at, at a time, for one that is a training sample too.
+COMPARED = 256
 
 
 def cached(step: Step, model: Model, workload: Workload, cache: Path) -> Model | None:
@@ -43,6 +45,8 @@ def make(
     maker = recipes.maker(step.name)
     count = maker.samples_wanted(step.parameters)
     calibration = workload.calibrate(data, count) if count else None
+    if calibration:
+        _check_apart(calibration, workload.open_dataset(data))
     card: dict[str, Any] = {"format": model.format, "versions": _versions(maker), "chain": [*model.chain]}
     said = recipes.canonical([step])
     if calibration:
@@ -62,6 +66,21 @@ def make(
         return facts
 
     shelf.publish(cache, _key(step, model, workload), card, write)
+
+
+def _check_apart(calibration: Calibration, dataset: Dataset) -> None:
+    """Raises UsageError where a training sample is one of those that a model is judged by."""
+    drawn = {sample.tobytes(): index for sample, index in zip(calibration.samples, calibration.indices, strict=True)}
+    for start in range(0, dataset.total, COMPARED):
+        indices = range(start, min(start + COMPARED, dataset.total))
+        dataset.load(indices)
+        for judged, sample in zip(indices, dataset.batch(indices), strict=True):
+            if sample.tobytes() in drawn:
+                raise UsageError(
+                    f"Training sample {drawn[sample.tobytes()]} is sample {judged} of the evaluation set: what is set "
+                    "by it would be judged by itself. Have the workload's calibrate leave it out."
+                )
+    dataset.unload()
 
 
 def _key(step: Step, model: Model, workload: Workload) -> str:
