@@ -39,7 +39,7 @@ def turns(job: dict[str, Any], channel: Channel) -> Any:
 
     reference, variant = _sides(job, channel)
     channel.phase("taking turns with the reference")
-    rate = probing.measure(job["seconds"], None)
+    rate = probing.measure(job["seconds"], probing.Stream(**job["stream"]) if job["stream"] else None)
     return [probing.block(reference, variant, rate).record() for _ in range(job["blocks"])]
 
 
@@ -79,19 +79,21 @@ def contest(job: dict[str, Any], channel: Channel) -> Any:
 def _sides(job: dict[str, Any], channel: Channel) -> "tuple[Side, Side]":
     """Returns the reference and a variant, loaded side by side over the same samples, each as it is served.
 
-    Of a variant whose model takes them in another form, each sample is there in both.
+    Of a variant whose model takes them in another form, each sample is there in both. Served end to end they are there
+    as they are stored.
     """
     from suite.probes.contest import Side
 
     channel.phase("loading the models", silent=True)
+    serving, own = Serving(**job["serving"]), Serving(**job["variant_serving"])
     reference = Subject.open(job["reference"], channel.beat)
-    reference.dataset.load(np.arange(reference.dataset.total))
+    reference.dataset.load(np.arange(reference.dataset.total), decoded=not serving.end_to_end)
     variant = Subject.open(job["variant"], channel.beat)
     if variant.form == reference.form:
         variant = replace(variant, dataset=reference.dataset)
     else:
-        variant.dataset.load(np.arange(variant.dataset.total))
-    return Side.loaded(reference, Serving(**job["serving"])), Side.loaded(variant, Serving(**job["variant_serving"]))
+        variant.dataset.load(np.arange(variant.dataset.total), decoded=not own.end_to_end)
+    return Side.loaded(reference, serving), Side.loaded(variant, own)
 
 
 def sweep(job: dict[str, Any], channel: Channel) -> Any:
@@ -104,8 +106,9 @@ def sweep(job: dict[str, Any], channel: Channel) -> Any:
 
     channel.phase(job["phase"], job["expected_samples"], silent=True)
     subject = Subject.open(job["subject"], channel.beat)
-    subject.dataset.load(np.arange(subject.dataset.total))
     turns = [Turn(Serving(**one["serving"]), one["samples"]) for one in job["turns"]]
+    decoded = not any(turn.serving.end_to_end for turn in turns)
+    subject.dataset.load(np.arange(subject.dataset.total), decoded=decoded)
     with open(job["journal"], "a", encoding="utf-8") as journal:
         for found in taken(subject, turns):
             journal.write(json.dumps(found) + "\n")

@@ -1,6 +1,7 @@
 """Maps how batch, sessions, threads and gathering ahead interact: each value of one with each value of the others.
 
     python -m tools.interact --workload fashion-resnet --backend onnxruntime --out map
+    python -m tools.interact --end-to-end --prefetch 0,1,2 --out whole
 
 Every cell that the cores allow is measured in short turns, in rounds whose order is drawn anew, and what it answers is
 compared with what batches of 1 on 1 session of 1 thread answer. Prints a table a panel and which shapes known from
@@ -43,6 +44,9 @@ THREADS = flags.DEFINE_list("threads", [], "threads of a session (default: 1,2,4
 PREFETCH = flags.DEFINE_list("prefetch", [], "threads of a session that gather ahead (default: 0,1)", flag_values=FLAGS)
 PIN = flags.DEFINE_string("pin", OFF, "cores that the sessions share: off, all, or as in 0-3,8", flag_values=FLAGS)
 DEVICE = flags.DEFINE_string("device", "auto", "auto, cpu or cuda", flag_values=FLAGS)
+END_TO_END = flags.DEFINE_bool(
+    "end_to_end", False, "samples are decoded and preprocessed inside what is timed", flag_values=FLAGS
+)
 SECONDS = flags.DEFINE_float("seconds", 1.5, "for a cell, in all of its turns", flag_values=FLAGS)
 ROUND_COUNT = flags.DEFINE_integer(
     "rounds", ROUNDS, "in which each cell has a turn", lower_bound=2, upper_bound=100, flag_values=FLAGS
@@ -66,13 +70,14 @@ def main(arguments: list[str]) -> int:
     count, minutes = len(within(chosen, cores)), expected_s(chosen, cores, SECONDS.value, ROUND_COUNT.value) / 60
     say(f"map: {count} of {len(chosen.cells)} cells, {SECONDS.value:g} s each: about {minutes:.1f} minutes")
     before, started = machine_state.reading(), store.now()
-    ground = Ground(made.subject, device, pin, cores, plan.stall_timeout_s)
+    ground = Ground(made.subject, device, pin, cores, plan.stall_timeout_s, plan.requested.end_to_end)
     chart = measure(chosen, ground, SECONDS.value, ROUND_COUNT.value)
     about = {
         "variant": made.variant.record(),
         "backend_version": made.backend.version,
         "device": device,
         "pin": list(pin),
+        "end_to_end": ground.end_to_end,
         "axes": asdict(chosen),
         "cores": cores,
         "seconds": SECONDS.value,
@@ -82,7 +87,8 @@ def main(arguments: list[str]) -> int:
         "fingerprint": environment.fingerprint(device),
         "source_sha256": environment.source_digest(),
     }
-    title = f"{plan.workload} on {plan.backend} ({device}){f', {plan.recipe}' if plan.recipe else ''}"
+    named = [f"{plan.workload} on {plan.backend} ({device})", plan.recipe, "end to end" if ground.end_to_end else ""]
+    title = ", ".join(filter(None, named))
     _write(folder, _files(chart, title, about))
     print(report.text(chart, title))
     print(f"\nmap: {', '.join(str(folder / f'map.{suffix}') for suffix in ('json', 'csv', 'svg', 'png'))}")
@@ -112,6 +118,7 @@ def _plan() -> Plan:
             backend_options=OPTIONS.value,
             device=DEVICE.value,
             pin=PIN.value,
+            end_to_end=END_TO_END.value,
             data_dir=lambda dataset: str(places.data_dir(DATA.value, os.environ, cache, dataset)),
             cache_dir=str(cache),
             results_dir="results",

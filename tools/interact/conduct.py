@@ -88,13 +88,14 @@ class Chart:
 
 @dataclass(frozen=True)
 class Ground:
-    """What all cells have in common: the model, where it runs, and within which cores."""
+    """What all cells have in common: the model, where it runs, within which cores, and from where to where."""
 
     subject: dict[str, Any]
     device: str
     pin: tuple[int, ...]
     cores: int
     stall_timeout_s: float
+    end_to_end: bool = False
 
 
 def expected_s(axes: Axes, cores: int, seconds: float, rounds: int) -> float:
@@ -140,7 +141,7 @@ def _check_reference(reasons: Mapping[Cell, str]) -> None:
 
 def _turn(cell: Cell, ground: Ground, samples: float | None) -> Turn:
     """Returns a cell's turn of about so many samples, or its first one."""
-    serving = cell.serving(ground.device, ground.pin)
+    serving = cell.serving(ground.device, ground.pin, end_to_end=ground.end_to_end)
     return Turn(serving, None if samples is None else filling(serving, samples, LEAST_BATCHES))
 
 

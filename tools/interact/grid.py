@@ -21,9 +21,10 @@ class Cell:
     batch: int
     prefetch: int
 
-    def serving(self, device: str, pin: tuple[int, ...]) -> Serving:
+    def serving(self, device: str, pin: tuple[int, ...], *, end_to_end: bool = False) -> Serving:
         """Returns how it is served on a device, its sessions sharing cores if there is a pin."""
-        return Serving(self.batch, 0, self.sessions, self.threads, device, prefetch=self.prefetch, pin=pin)
+        layout = (self.batch, 0, self.sessions, self.threads, device)
+        return Serving(*layout, prefetch=self.prefetch, pin=pin, end_to_end=end_to_end)
 
     @property
     def cores(self) -> int:

@@ -2,12 +2,22 @@
 
 import csv
 import json
+import os
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reference_models.datasets import fashion_mnist
+from suite import plugins
+from suite.channel import Channel
 from suite.resources import usable_cores
+from suite.subject import describe
+from suite.tasks import contests
+from tests.conformance import loading
 from tests.suite.commands import Command, Ended, cache
+from tools.interact.grid import Cell
 
 pytestmark = pytest.mark.side_by_side
 
@@ -48,6 +58,43 @@ def test_a_map_has_every_cell_and_the_reason_where_one_fails(tmp_path: Path) -> 
     assert found["variant"]["backend"] == "tests.zoo.little_memory" and found["fingerprint"]["cores"]
     assert len(found["cells"]) == 16 and found["axes"]["batches"] == [1, 2, 8, 16]
     assert (folder / "map.png").read_bytes()[:4] == b"\x89PNG" and "</svg>" in (folder / "map.svg").read_text()
+
+
+def test_end_to_end_there_is_something_to_do_ahead(tmp_path: Path) -> None:
+    folder, axes = tmp_path / "map", ("--batches=2", "--sessions=1", "--threads=1", "--prefetch=0,1")
+    ended = interact("--end-to-end", *axes, "--seconds=0.1", "--rounds=2", f"--out={folder}")
+    assert ended.code == 0, ended.stderr
+    assert "fashion-resnet on onnxruntime (cpu), end to end" in ended.stdout
+    found = json.loads((folder / "map.json").read_text())
+    assert found["end_to_end"] and len(found["cells"]) == 4
+    assert "no answer of 1,024 or more differs in any of 4 cells" in ended.stdout
+
+
+@pytest.mark.parametrize("end_to_end", [False, True])
+def test_samples_are_loaded_as_they_are_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end_to_end: bool
+) -> None:
+    workload = plugins.workload("fashion-resnet")
+    made = loading.variant("onnxruntime", workload)
+    serving = Cell(1, 1, 2, 0).serving("cpu", (), end_to_end=end_to_end)
+    job = {
+        "phase": "a round",
+        "expected_samples": 64,
+        "subject": describe(
+            workload.name, "onnxruntime", made.model, dict(made.options), loading.data_folder(workload)
+        ),
+        "turns": [{"serving": asdict(serving), "samples": 64}],
+        "journal": str(tmp_path / "journal"),
+    }
+    loaded, load = [], fashion_mnist.FashionMnist.load
+
+    def noted(self: fashion_mnist.FashionMnist, indices: Any, decoded: bool = True) -> None:
+        loaded.append(decoded)
+        load(self, indices, decoded)
+
+    monkeypatch.setattr(fashion_mnist.FashionMnist, "load", noted)
+    contests.sweep(job, Channel(os.open(os.devnull, os.O_WRONLY)))
+    assert loaded == [not end_to_end] and len((tmp_path / "journal").read_text().splitlines()) == 1
 
 
 def test_what_cannot_be_is_refused_in_a_sentence(tmp_path: Path) -> None:
