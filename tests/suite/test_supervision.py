@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from common.errors import RunFailed, UsageError
 from suite import evidence, launch, plugins, rules
 from suite.law.base import Facts
 from suite.verdict import facts_of, judge_single
+from tests.disks import fill
 from tests.suite.commands import HINTS, ROOT, Command, Ended, cache, faulty_run, only_record, records, start
 
 pytestmark = pytest.mark.side_by_side
@@ -255,22 +255,6 @@ def test_a_limit_on_the_size_of_files_fails_the_run(tmp_path: Path) -> None:
     failed_run(tmp_path)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Yields a folder on a file system of 400 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount here")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a file system needs root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_fails_the_run_and_still_takes_its_record(small_disk: Path) -> None:
     ended = start(*faulty_run(small_disk, "single-stream")).end(SECONDS)
     assert ended.code == 3 and ended.left_behind == []
@@ -279,9 +263,7 @@ def test_a_full_disk_fails_the_run_and_still_takes_its_record(small_disk: Path) 
 
 
 def test_a_disk_that_is_full_from_the_start_refuses_the_run(small_disk: Path) -> None:
-    with (small_disk / "rubbish").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(bytes(4096))
+    fill(small_disk)
     ended = start(*faulty_run(small_disk, "offline")).end(SECONDS)
     assert ended.code in (2, 3) and ended.left_behind == []
     assert "No space left on device" in ended.sentence

@@ -18,7 +18,7 @@ from suite.probes.layers import Effect, judged
 from suite.recipes import Step
 from suite.variant import Requested
 from tools.blame.findings import Findings, Measured, Pace
-from tools.study.conduct import Places, blocks, contest, plan_of
+from tools.study.contests import Places, blocks, contest, plan_of
 from tools.study.plan import Cell
 
 # Turns of a contest: short ones, as its ratio is told beside the accuracy and decides nothing.

@@ -2,7 +2,9 @@
 
     python -m tools.study --workloads all --quick --out study/
     python -m tools.study --budget 90m --out study/
+    python -m tools.study --quick --end-to-end --out whole/
     python -m tools.study --best --budget 20m --workload fashion-mobilenet --out best/
+    python -m tools.study --best --scenario server --workload fashion-resnet --out best-server/
     python -m tools.study --merge study/ --merge other-machines-study/ --out merged/
 
 Start it again with the same folder to go on where it ended: nothing that is finished is done again. At the end it
@@ -41,15 +43,20 @@ from tools.study import (
     shelf,
     table,
 )
-from tools.study.conduct import Places
-from tools.study.plan import ALL, default, read
+from tools.study.contests import Places
+from tools.study.plan import ALL, Study, default, read
 
 FLAGS = new_flags()
 WORKLOADS = flags.DEFINE_list("workloads", [ALL], "what is studied", flag_values=FLAGS)
 flags.DEFINE_alias("workload", "workloads", flag_values=FLAGS)
 QUICK = flags.DEFINE_bool("quick", False, "a dozen recipes, Offline alone, short blocks", flag_values=FLAGS)
 PLAN = flags.DEFINE_string("plan", "", "TOML file: workloads, backends, recipes, blocks, ...", flag_values=FLAGS)
+END_TO_END = flags.DEFINE_bool(
+    "end_to_end", False, "samples are decoded and preprocessed inside what is timed", flag_values=FLAGS
+)
 BEST = flags.DEFINE_bool("best", False, "seek the fastest that counts instead", flag_values=FLAGS)
+SCENARIO = flags.DEFINE_string("scenario", "offline", "of --best: in which scenario", flag_values=FLAGS)
+BACKEND = flags.DEFINE_string("backend", "onnxruntime", "of --best: on which backend", flag_values=FLAGS)
 BUDGET = flags.DEFINE_string(
     "budget", "", "time to take at most: 90s, 20m, 1h (default: 20m with --best, else none)", flag_values=FLAGS
 )
@@ -60,7 +67,10 @@ DATA = flags.DEFINE_string("data_dir", "", "the dataset (default: $TANDEM_DATA, 
 CACHE = flags.DEFINE_string("cache_dir", "", "the cache (default: $TANDEM_CACHE or ~/.cache/tandem)", flag_values=FLAGS)
 
 BEST_BUDGET = "20m"
-ONLY_STUDY = ("workloads", "quick", "plan", "retry_failed")
+ONLY_BEST = ("scenario", "backend")
+# What a plan says in its place.
+OF_PLAN = ("workloads", "quick", "end_to_end", *ONLY_BEST)
+ONLY_STUDY = (*OF_PLAN, "plan", "retry_failed")
 
 
 def main(arguments: list[str]) -> int:
@@ -77,15 +87,23 @@ def main(arguments: list[str]) -> int:
 
 
 def _check_flags() -> None:
-    if PLAN.value and (QUICK.value or FLAGS["workloads"].present):
-        raise UsageError("--plan says what is studied: leave out --quick and --workloads.")
+    said = [flag for flag in OF_PLAN if FLAGS[flag].present]
+    if PLAN.value and said:
+        raise UsageError(f"--plan says what is studied: leave out --{said[0].replace('_', '-')}.")
+    alone = [flag for flag in ONLY_BEST if FLAGS[flag].present]
+    if alone and not (BEST.value or MERGE.value):
+        raise UsageError(f"--{alone[0]} is for --best. Which ones a study is of is in its --plan: {alone[0]}s.")
     others = [flag for flag in ("best", "budget", *ONLY_STUDY) if FLAGS[flag].present]
     if MERGE.value and others:
         raise UsageError(f"--merge measures nothing: leave out --{others[0].replace('_', '-')}.")
 
 
 def _study_all(where: Places) -> None:
-    study = read(Path(PLAN.value)) if PLAN.value else default(WORKLOADS.value, quick=QUICK.value)
+    study = (
+        read(Path(PLAN.value))
+        if PLAN.value
+        else default(WORKLOADS.value, quick=QUICK.value, end_to_end=END_TO_END.value)
+    )
     folder = where.folder
     budget_s = clock.seconds(BUDGET.value) if FLAGS["budget"].present else inf
     took = conduct.carry_out(study, where, budget_s, retry=RETRY.value)
@@ -103,8 +121,14 @@ def _study_all(where: Places) -> None:
 
 def _seek(where: Places) -> None:
     budget_s = clock.seconds(BUDGET.value if FLAGS["budget"].present else BEST_BUDGET)
-    study = read(Path(PLAN.value)) if PLAN.value else best.default(WORKLOADS.value, quick=QUICK.value)
+    study = read(Path(PLAN.value)) if PLAN.value else _searched()
     search, folder = best.search_of(study), where.folder
+    scenario = search.reference.scenario
+    if budget_s < conduct.run_s(scenario):
+        raise UsageError(
+            f"--budget is '{BUDGET.value}', and full runs in {scenario} take about {conduct.run_s(scenario):.0f} "
+            "seconds. Give several times that."
+        )
     found, took = best.carry_out(search, where, budget_s, retry=RETRY.value)
     target = plugins.workload(search.reference.workload).target
     text = best_report.markdown(found, target, [clock.sentence(took, budget_s), _machine(folder)])
@@ -112,6 +136,10 @@ def _seek(where: Places) -> None:
     _keep(folder, {"best.md": text.encode(), "best.json": canonical_json(record).encode()})
     print(text)
     print(f"report: {folder / 'best.md'}, {folder / 'best.json'}")
+
+
+def _searched() -> Study:
+    return best.default(WORKLOADS.value, BACKEND.value, SCENARIO.value, quick=QUICK.value, end_to_end=END_TO_END.value)
 
 
 def _merge(where: Places) -> None:

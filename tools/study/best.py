@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import RunFailed, TandemError, UsageError
+from common.names import normal
 from suite import plugins, prepare, recipes, store
 from suite.prepare import Made
 from suite.progress import say
 from suite.search import as_requested
-from suite.variant import Serving
+from suite.variant import Requested, Serving
 from tools.study import candidates, halving, shelf
-from tools.study.candidates import SEED, Candidate, turns_name
+from tools.study.candidates import SEED, SERVER, Candidate, turns_name
 from tools.study.clock import Clock
-from tools.study.conduct import RUN_S, STALL_TIMEOUT_S, Places, judge, plan_of
+from tools.study.conduct import judge, run_s
+from tools.study.contests import STALL_TIMEOUT_S, Places, plan_of, stream, turns
 from tools.study.halving import Pace
-from tools.study.plan import QUICK, RECIPES, REFERENCE, Cell, Study, cells_of
+from tools.study.plan import END_TO_END, QUICK, RECIPES, REFERENCE, TORCH, Cell, Study, cells_of
 
-# Of a turn: rounds are many, and short ones show the hopeless early.
-SECONDS = 0.35
-# Turns are of one query that holds all samples.
-SCENARIO = "offline"
+# Of a turn: rounds are many, and short ones show the hopeless early. In a stream a percentile wants many queries.
+SECONDS, STREAM_SECONDS = 0.35, 2.0
 # Parts of what getting the reference ready leaves of the budget; the rest is for looks. What the reference has not
 # answered nobody is asked, so that it has a good part of the time for looks.
 TURNS_SHARE, RUNS_SHARE, REFERENCE_SHARE = 0.25, 0.4, 0.25
@@ -57,11 +57,21 @@ class Search:
         return self.cells[0]
 
 
-def default(workloads: Sequence[str], *, quick: bool) -> Study:
-    """Returns what is searched without a plan; raises UsageError for an unknown workload."""
+def default(workloads: Sequence[str], backend: str, scenario: str, *, quick: bool, end_to_end: bool) -> Study:
+    """Returns what is searched without a plan; raises UsageError for an unknown name."""
+    torch = normal(backend) == "torch"
+    if torch and quick:
+        raise UsageError("--quick is a shorter list for onnxruntime, and that for torch is short. Leave it out.")
+    given = (*(TORCH if torch else QUICK if quick else RECIPES), *(END_TO_END if end_to_end and not torch else ()))
     # What is emulated has no throughput of its own.
-    own = [recipe for recipe in (QUICK if quick else RECIPES) if not recipes.emulated(recipe)]
-    return Study(cells_of(workloads, ("onnxruntime",), (SCENARIO,), own), seconds=SECONDS)
+    own = [one for one in given if not recipes.emulated(one) and not (normal(scenario) == SERVER and _serves(one))]
+    cells = cells_of(workloads, (backend,), (scenario,), own, end_to_end=end_to_end)
+    return Study(cells, seconds=STREAM_SECONDS if stream(cells[0]) else SECONDS)
+
+
+def _serves(recipe: str) -> bool:
+    """Tells whether a recipe asks for a way of serving."""
+    return recipes.requested(recipe, Requested()) != Requested()
 
 
 def search_of(study: Study) -> Search:
@@ -75,8 +85,13 @@ def search_of(study: Study) -> Search:
             f"Give --workload, one of: {', '.join(plugins.names('reference_models'))}; or a --plan of one kind."
         )
     (reference,) = kinds
-    if reference.scenario != SCENARIO:
-        raise UsageError(f"--best compares throughput {SCENARIO} so far, and the plan is of {reference.scenario}.")
+    serving = [cell.title for cell in study.cells if reference.scenario == SERVER and _serves(cell.recipe)]
+    if serving:
+        raise UsageError(
+            f"In Server the turns have no limit of latency, which tells how to serve; leave {serving[0]} out."
+        )
+    if not plugins.describe(reference.backend).eligible:
+        raise UsageError(f"Nothing that runs on the backend {reference.backend} counts. Give another --backend.")
     return Search((reference, *(cell for cell in study.cells if cell != reference)), study.seconds, study.width)
 
 
@@ -93,22 +108,26 @@ def carry_out(
     with shelf.claimed(places.folder):
         if retry:
             shelf.forget_failures(places.folder, search.cells)
-        clock = Clock(places.folder, "best", budget_s)
+        # Another search in the same folder has a time of its own.
+        clock = Clock(places.folder, f"best-{search.reference.id}", budget_s)
 
         def known() -> list[Candidate]:
             return candidates.read(search.cells, places.folder, workload, truth)
 
         def judge_all(which: Which) -> None:
-            while clock.left() >= _longest(clock) and (cell := which(*candidates.figures(known()))):
+            while clock.left() >= _longest(search, clock) and (cell := which(*candidates.figures(known()))):
                 say(f"best: full runs of {cell.title}, {clock.said()}")
                 judge(cell, places)
                 clock.done(shelf.VERDICTS, cell.id)
 
         _look_at_all(search, places, clock)
-        while _round(search, places, clock, known(), _kept_for_runs(clock)):
+        while _round(search, places, clock, known(), _kept_for_runs(search, clock)):
             pass
+        if search.reference.scenario == SERVER:
+            # What wins has to hold more load than it.
+            judge_all(lambda known, eligible, counts: None if search.reference in counts else search.reference)
         judge_all(halving.leader)
-        while _round(search, places, clock, known(), _longest(clock)):
+        while _round(search, places, clock, known(), _longest(search, clock)):
             judge_all(halving.leader)
         judge_all(halving.next_to_judge)
         parts = {"looks": shelf.LOOKS, "turns": shelf.TURNS, "full runs": shelf.VERDICTS}
@@ -118,7 +137,7 @@ def carry_out(
 def _look_at_all(search: Search, places: Places, clock: Clock) -> None:
     for number, cell in enumerate(search.cells):
         if shelf.recorded(places.folder, shelf.LOOKS, cell.id) is None:
-            if number and _left_for_looks(clock) <= 0:
+            if number and _left_for_looks(search, clock) <= 0:
                 break
             say(f"best: look {number + 1} of {len(search.cells)}: {cell.title}, {clock.said()}")
             share = REFERENCE_SHARE if not number else 1 / (len(search.cells) - number)
@@ -146,8 +165,8 @@ def _look(search: Search, cell: Cell, places: Places, clock: Clock, share: float
         clock.done(shelf.LOOKS, READY)
     else:
         base = _base(search, places)
-        serving, reference = _served(base, made), base["answers"]
-    seconds = share * max(0.0, _left_for_looks(clock))
+        serving, reference = _served(cell, base, made), base["answers"]
+    seconds = share * max(0.0, _left_for_looks(search, clock))
     job = {"subject": made.subject, "serving": serving, "seed": SEED, "seconds": seconds, "reference": reference}
     found = prepare.call("look", job, STALL_TIMEOUT_S, "best")
     return {**found, "serving": serving, "seed": SEED, "variant": made.variant.record()}
@@ -178,21 +197,15 @@ def _due(search: Search, known: list[Candidate]) -> list[tuple[Cell, int, int]]:
 
 
 def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str, Any]:
-    made, base = prepare.make(plan_of(cell, "accuracy", places)), _base(search, places)
-    job = {
-        "reference": prepare.make(plan_of(search.reference, "accuracy", places)).subject,
-        "variant": made.subject,
-        "serving": base["serving"],
-        "variant_serving": _served(base, made),
-        "seconds": search.seconds,
-        "blocks": blocks,
-    }
-    return {"seconds": search.seconds, "blocks": prepare.call("turns", job, STALL_TIMEOUT_S, "best")}
+    base = _base(search, places)
+    served = Serving(**base["serving"]), Serving(**_served(cell, base, prepare.make(plan_of(cell, "accuracy", places))))
+    return {"seconds": search.seconds, "blocks": turns(cell, served, search.seconds, blocks, places, "best")}
 
 
-def _served(base: dict[str, Any], made: Made) -> dict[str, Any]:
+def _served(cell: Cell, base: dict[str, Any], made: Made) -> dict[str, Any]:
     """Returns how a variant is served: as the reference, where its recipe asks for nothing else."""
-    return asdict(as_requested(Serving(**base["serving"]), made.variant.requested, inline=False))
+    inline = stream(cell) is not None
+    return asdict(as_requested(Serving(**base["serving"]), made.variant.requested, inline=inline))
 
 
 def _kept_by(cell: Cell, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -205,19 +218,19 @@ def _kept_by(cell: Cell, measure: Callable[[], dict[str, Any]]) -> dict[str, Any
         return {**record, "state": "failed", "reason": str(error)}
 
 
-def _left_for_looks(clock: Clock) -> float:
+def _left_for_looks(search: Search, clock: Clock) -> float:
     """Returns the seconds that are left for looks."""
-    return clock.left() - _kept_for_runs(clock) - TURNS_SHARE * _shared(clock)
+    return clock.left() - _kept_for_runs(search, clock) - TURNS_SHARE * _shared(clock)
 
 
-def _kept_for_runs(clock: Clock) -> float:
+def _kept_for_runs(search: Search, clock: Clock) -> float:
     """Returns the seconds that looks and the first rounds leave: a share, and enough for one pair of full runs."""
-    return max(RUNS_SHARE * _shared(clock), _longest(clock))
+    return max(RUNS_SHARE * _shared(clock), _longest(search, clock))
 
 
 def _shared(clock: Clock) -> float:
     return clock.budget_s - clock.spent(f"{shelf.LOOKS}/{READY}")
 
 
-def _longest(clock: Clock) -> float:
-    return clock.longest(shelf.VERDICTS) or RUN_S
+def _longest(search: Search, clock: Clock) -> float:
+    return clock.longest(shelf.VERDICTS) or run_s(search.reference.scenario)

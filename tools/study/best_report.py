@@ -6,7 +6,7 @@ from typing import Any
 
 from accuracy_scripts.paired import CERTIFIED
 from tools.study import halving
-from tools.study.candidates import BELOW, EMULATED, NEAR, OPEN, UNSEEN, Candidate, figures
+from tools.study.candidates import BELOW, EMULATED, NEAR, OPEN, SERVER, UNSEEN, Candidate, figures, held_less
 from tools.study.findings import reason_of
 from tools.study.halving import Pace
 from tools.study.report import markdown_table
@@ -15,8 +15,10 @@ HEAD = ("recipe", "got as far as", "samples", "top-1", "points (95 %)", "through
 
 READING = (
     "throughput: the variant's over the reference's, by blocks in which the two take turns, loaded side by side in one "
-    "process; 95 %: Student's t on the logarithms of the blocks' ratios, with the spread of all candidates' together; "
-    "the intervals hold for all of them at once (Bonferroni).",
+    "process: samples/s with all sessions busy, in the streams one over the percentile of a query's latency. In Server "
+    "full runs are at the highest load that was found, and the answer has to hold more of it than the reference. 95 %: "
+    "Student's t on the logarithms of the blocks' ratios, with the spread of all candidates' together; the intervals "
+    "hold for all of them at once (Bonferroni).",
     "points: top-1 against the reference on the same samples, with Newcombe's interval. Certified: the loss is within "
     "the margin that the target allows, with 95 % confidence. A near miss is below its target on all samples, and not "
     "certainly on others like them: it cannot count here, and its throughput is shown.",
@@ -43,6 +45,12 @@ class Findings:
         others = [one for one in self.found if one.eligible and one is not answer and one.pace and one.pace.high >= low]
         return sorted(others, key=lambda one: -_pace(one).ratio)
 
+    @property
+    def unit(self) -> str:
+        """The unit of full runs."""
+        verdicts = (one.verdict["verdict"] for one in self.found if one.figure and one.verdict)
+        return next((str(one["metric"]["unit"]) for one in verdicts), "")
+
     def of(self, state: str) -> list[Candidate]:
         """Returns the candidates in a state."""
         return [one for one in self.found if one.state == state]
@@ -50,9 +58,11 @@ class Findings:
     def outcome(self, one: Candidate) -> str:
         """Returns what became of a candidate, and why it was dismissed where it was."""
         if one.verdict is not None:
-            return ("counts" if one.counts else f"refused: {reason_of(dict(one.verdict))}") + (
-                ": the fastest" if one is self.winner else ""
-            )
+            if not one.counts:
+                return f"refused: {reason_of(dict(one.verdict))}"
+            if held_less(one, self.reference):
+                return f"counts, and held no more load than the reference: {one.figure:,.1f} {self.unit}"
+            return f"counts{': the fastest' if one is self.winner else ''}"
         if one.state != OPEN:
             return _dismissed(one)
         if one.pace is None:
@@ -82,7 +92,7 @@ def _pace(one: Candidate) -> Pace:
 def markdown(found: Sequence[Candidate], target: float, about: Iterable[str]) -> str:
     """Returns the report, as Markdown whose table is aligned; `target` in percent."""
     findings, cell = Findings(found), found[0].cell
-    parts = [f"# The fastest that counts: {cell.workload} on {cell.backend}, {cell.scenario}", ""]
+    parts = [f"# The fastest that counts: {cell.workload} on {cell.setting}", ""]
     parts += [*(f"- {line}" for line in (*answer(findings, target), *left_out(findings))), ""]
     lines = [_cells(findings, one) for one in sorted(found, key=_order)]
     widths = [max(len(line[column]) for line in (HEAD, *lines)) for column in range(len(HEAD))]
@@ -100,6 +110,8 @@ def answer(findings: Findings, target: float) -> Iterable[str]:
     else:
         yield f"Use `{best.cell.title}`: {_times(_pace(best))}, {_accuracy(best)}; target {target:.2f} %."
         yield _full_run(best)
+        if best.cell.scenario == SERVER:
+            yield _full_run(findings.reference)
     than = "it" if best else "the reference"
     for counts, what in ((True, "and counts too"), (False, "and had no full runs, for lack of time")):
         tied = [one for one in findings.tied() if one.counts is counts]

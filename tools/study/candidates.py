@@ -18,11 +18,13 @@ from suite.law.eligible import emulates
 from suite.probes import looks
 from suite.probes.contest import Block
 from tools.study import halving, shelf
-from tools.study.conduct import blocks
+from tools.study.contests import blocks
 from tools.study.halving import REFERENCE_PACE, Pace
 from tools.study.plan import REFERENCE, Cell
 
 SEED = 1911_02987
+# Where full runs are at the highest load that is held, and turns have no limit of latency.
+SERVER = "server"
 
 # What is known of a candidate's accuracy.
 OPEN, NEAR, BELOW, EMULATED, FAILED, UNSEEN = (
@@ -58,6 +60,12 @@ class Candidate:
         )
 
     @property
+    def figure(self) -> float:
+        """That of its full runs, 0 where there were none."""
+        metric = self.verdict["verdict"]["metric"] if self.verdict and self.verdict["state"] == "judged" else None
+        return float(metric["value"]) if metric else 0.0
+
+    @property
     def eligible(self) -> bool:
         """Whether it may be the answer, as far as is known."""
         return self.state == OPEN and (self.verdict is None or self.counts)
@@ -90,10 +98,22 @@ def read(cells: Sequence[Cell], folder: Path, workload: Workload, truth: NDArray
 
 
 def figures(found: Sequence[Candidate]) -> tuple[dict[Cell, Pace], set[Cell], dict[Cell, bool]]:
-    """Returns what `halving` decides by: paces, who is eligible, and whether those count that had full runs."""
+    """Returns what `halving` decides by: paces, who is eligible, and whether those count that had full runs.
+
+    In Server what holds no more load than the reference counts for nothing here, whatever its turns say.
+    """
     known = {one.cell: one.pace for one in found if one.pace}
     eligible = {one.cell for one in found if one.eligible}
-    return known, eligible, {one.cell: one.counts for one in found if one.verdict and one.pace}
+    return (
+        known,
+        eligible,
+        {one.cell: one.counts and not held_less(one, found[0]) for one in found if one.verdict and one.pace},
+    )
+
+
+def held_less(one: Candidate, reference: Candidate) -> bool:
+    """Tells whether in Server a candidate's full runs held no more load than the reference's."""
+    return one.cell.scenario == SERVER and one is not reference and one.figure <= reference.figure
 
 
 def _look(cell: Cell, folder: Path, workload: Workload, truth: NDArray[Any], reference: Sequence[int]) -> Candidate:

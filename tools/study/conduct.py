@@ -6,44 +6,33 @@ record, and is done when the study is started again with a larger one.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.errors import RunFailed, TandemError
-from suite import machine_state, plugins, prepare, recipes, rules, store
+from suite import machine_state, plugins, prepare, recipes, store
 from suite.execute import execute
 from suite.law.eligible import emulates
-from suite.plan import PEAK, Asked, Plan, resolve
-from suite.probes.contest import Block, Stream, Terms, ratio
+from suite.plan import PEAK
+from suite.probes.contest import Terms, ratio
 from suite.progress import say
 from suite.search import as_requested
 from suite.variant import Serving
-from tools.study import shelf
+from tools.study import narrow, shelf
 from tools.study.clock import Clock
+from tools.study.contests import Places, all_blocks, contest, plan_of, stream
 from tools.study.plan import REFERENCE, Cell, Study
 from tools.study.shelf import Answers
-
-# The default of a run's --stall-timeout.
-STALL_TIMEOUT_S = 60.0
 
 # Of a budget, what the cells leave for full runs.
 RUNS_SHARE = 0.3
 # How long full runs of a variant take, its search included, as long as nothing is known (seen on 2 cores: 22 to 38 s;
 # in Server, where they are a search for the highest load, 60 to 130 s).
 RUN_S, PEAK_S = 40.0, 150.0
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a study, the cache, and a dataset's files by its name are."""
-
-    folder: Path
-    cache: Path
-    data_dir: Callable[[str], str]
 
 
 def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry: bool = False) -> dict[str, float]:
@@ -62,7 +51,12 @@ def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry
         for share in (RUNS_SHARE, 0.0):
             _measure_all(study, places, clock, share)
             _judge_all(study, places, clock)
-    return {"cells": clock.spent(shelf.CELLS), "full runs": clock.spent(shelf.VERDICTS)}
+        if not math.isinf(budget_s):
+            # What is still left makes what may count known better, and then judges all of that.
+            narrow.carry_out([*to_judge(study, places.folder, everything=True)], study, places, clock)
+            _judge_all(study, places, clock, everything=True)
+    took = {"cells": clock.spent(shelf.CELLS), "full runs": clock.spent(shelf.VERDICTS)}
+    return {**took, **({"more turns": more} if (more := clock.spent(shelf.MORE)) else {})}
 
 
 def _measure_all(study: Study, places: Places, clock: Clock, share: float) -> None:
@@ -77,28 +71,31 @@ def _measure_all(study: Study, places: Places, clock: Clock, share: float) -> No
         clock.done(kind, cell.id)
 
 
-def _judge_all(study: Study, places: Places, clock: Clock) -> None:
-    chosen = list(to_judge(study, places.folder))
+def _judge_all(study: Study, places: Places, clock: Clock, *, everything: bool = False) -> None:
+    chosen = list(to_judge(study, places.folder, everything=everything))
     for number, cell in enumerate(chosen, 1):
-        kind, first_s = (
-            f"{shelf.VERDICTS}/{cell.backend}/{cell.scenario}",
-            PEAK_S if cell.scenario == "server" else RUN_S,
-        )
-        if shelf.verdict(places.folder, cell) is not None or not clock.allows(clock.longest(kind) or first_s):
+        kind = f"{shelf.VERDICTS}/{cell.backend}/{cell.scenario}"
+        longest_s = clock.longest(kind) or run_s(cell.scenario)
+        if shelf.verdict(places.folder, cell) is not None or not clock.allows(longest_s):
             continue
         say(f"study: full runs {number} of {len(chosen)}: {_said(cell, clock)}")
         judge(cell, places)
         clock.done(kind, cell.id)
 
 
+def run_s(scenario: str) -> float:
+    """Returns how many seconds full runs of a variant take, as long as none has been made."""
+    return PEAK_S if scenario == "server" else RUN_S
+
+
 def _said(cell: Cell, clock: Clock) -> str:
     again = f", repetition {cell.repetition}" if cell != cell.first else ""
     left = "" if math.isinf(clock.budget_s) else f", {clock.said()}"
-    return f"{cell.workload}, {cell.backend}, {cell.title}{again}{left}"
+    return f"{cell.workload}, {cell.setting}, {cell.title}{again}{left}"
 
 
-def to_judge(study: Study, folder: Path) -> Iterator[Cell]:
-    """Yields the cells that get full runs: each reference, and the fastest that may count beside it."""
+def to_judge(study: Study, folder: Path, *, everything: bool = False) -> Iterator[Cell]:
+    """Yields the cells that get full runs: each reference, and the fastest, or all, that may count beside it."""
     for reference in dict.fromkeys(cell.first.reference for cell in study.cells):
         own = [cell for cell in study.cells if cell.reference == reference]
         found = {cell: shelf.measured(folder, cell) for cell in own if cell.recipe != REFERENCE}
@@ -109,7 +106,7 @@ def to_judge(study: Study, folder: Path) -> Iterator[Cell]:
         if base and base["state"] == "measured":
             yield reference
             most = study.peaks if reference.scenario == "server" else study.verdicts
-            yield from sorted(may, key=lambda cell: -may[cell])[:most]
+            yield from sorted(may, key=lambda cell: -may[cell])[: None if everything else most]
 
 
 def may_count(cell: Cell, record: dict[str, Any]) -> bool:
@@ -119,15 +116,11 @@ def may_count(cell: Cell, record: dict[str, Any]) -> bool:
     return not emulates(cell.recipe, record["arithmetic"])
 
 
-def blocks(record: dict[str, Any]) -> list[Block]:
-    """Returns the blocks of a cell's record."""
-    return [Block(tuple(one["reference"]), tuple(one["variant"]), one["reference_outside"]) for one in record["blocks"]]
-
-
 def _ratio(study: Study, cell: Cell, folder: Path) -> float:
     """Returns a cell's throughput over the reference's, of all its repetitions that were measured."""
-    records = [shelf.measured(folder, one) for one in study.cells if one.first == cell]
-    return ratio([block for one in records if one and one["state"] == "measured" for block in blocks(one)])
+    records = {one: shelf.measured(folder, one) for one in study.cells if one.first == cell}
+    known = {one: record for one, record in records.items() if record and record["state"] == "measured"}
+    return ratio([block for one, record in known.items() for block in all_blocks(folder, one, record)])
 
 
 def _measure(study: Study, cell: Cell, places: Places) -> None:
@@ -160,30 +153,12 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
         most_blocks=0 if recipes.emulated(cell.recipe) else study.most_blocks,
         width=study.width,
         target_percent=plugins.workload(cell.workload).target,
-        stream=_stream(cell),
+        stream=stream(cell),
     )
     own = as_requested(serving, made.variant.requested, inline=terms.stream is not None)
     found = contest(reference.subject, made.subject, (serving, own), terms, "study")
     about = {"seconds": study.seconds, "first_blocks": study.least_blocks}
     return found, {"variant": made.variant.record(), "serving": asdict(own), **about}
-
-
-def contest(
-    reference: dict[str, Any], variant: dict[str, Any], served: tuple[Serving, Serving], terms: Terms, title: str
-) -> dict[str, Any]:
-    """Returns what the contest of two subjects, as each is served, found in a process of its own, under `title`."""
-    job = {"reference": reference, "variant": variant, "terms": asdict(terms)}
-    job |= {"serving": asdict(served[0]), "variant_serving": asdict(served[1])}
-    return dict(prepare.call("contest", job, STALL_TIMEOUT_S, title))
-
-
-def _stream(cell: Cell) -> Stream | None:
-    """Returns a stream's queries and the percentile of the round's rules, None for a scenario that is none."""
-    if not plugins.load("scenarios", "scenario", cell.scenario).INLINE:
-        return None
-    held = rules.load("quick").load_rules(cell.scenario, plugins.workload(cell.workload).dataset_name)
-    assert held.target_latency_percentile is not None
-    return Stream(held.samples_per_query, held.target_latency_percentile)
 
 
 def _serving(cell: Cell, places: Places) -> Serving:
@@ -214,21 +189,3 @@ def judge(cell: Cell, places: Places) -> None:
         record = {"state": "failed", "reason": str(error)}
         say(f"study: {cell.title} failed: {error}")
     shelf.keep_verdict(places.folder, cell, {"cell": asdict(cell), **record})
-
-
-def plan_of(cell: Cell, mode: str, places: Places) -> Plan:
-    """Returns the plan of a cell's run."""
-    return resolve(
-        Asked(
-            workload=cell.workload,
-            backend=cell.backend,
-            scenario=cell.scenario,
-            mode=mode,
-            profile="quick",
-            optimize=cell.recipe,
-            data_dir=places.data_dir,
-            cache_dir=str(places.cache),
-            results_dir=str(places.folder / shelf.RESULTS),
-            stall_timeout_s=STALL_TIMEOUT_S,
-        )
-    )

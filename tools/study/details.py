@@ -57,7 +57,7 @@ def _worth(own: Sequence[Row]) -> list[list[str]]:
     """Returns the lines of the rows that have a throughput."""
     return [
         [
-            f"`{row.cell.title}`",
+            _named(row),
             f"{row.valid_ratio:.3f}" if row.valid_ratio else "not judged" if row.state == UNJUDGED else "0",
             f"{row.certified_ratio:.3f}" if row.certified_ratio else "0",
             f"{row.goodput:,.0f}" if row.goodput else "",
@@ -87,7 +87,7 @@ def _flipped(row: Row, outcomes: Outcomes, worst: SliceOutcome) -> list[str]:
     ratio = outcomes.error_ratio
     low, high = 100 * worst.low, 100 * worst.high
     return [
-        f"`{row.cell.title}`",
+        _named(row),
         f"{outcomes.only_reference:,}",
         f"{outcomes.only_variant:,}",
         f"{outcomes.swapped:,}",
@@ -101,7 +101,7 @@ def _changes(own: Sequence[Row]) -> list[list[str]]:
     """Returns the lines of the rows whose answers are not all the reference's."""
     return [
         [
-            f"`{row.cell.title}`",
+            _named(row),
             *(_percent(one.outcomes.changed / one.outcomes.total) for one in row.unsure),
             _percent(row.changes_with_batch) if row.changes_with_batch else "none",
         ]
@@ -113,7 +113,7 @@ def _changes(own: Sequence[Row]) -> list[list[str]]:
 def _steps(own: Sequence[Row]) -> list[list[str]]:
     """Returns a line for each step of each chain."""
     return [
-        [f"`{row.cell.title}`" if number == 0 else "", *_added(one)]
+        [_named(row) if number == 0 else "", *_added(one)]
         for row, added in chains(own)
         for number, one in enumerate(added)
     ]
@@ -128,6 +128,11 @@ def _added(one: Addition) -> list[str]:
         f"{100 * one.outcomes.difference:+.2f} ({low:+.2f} to {high:+.2f})",
         _percent(one.outcomes.changed / one.outcomes.total),
     ]
+
+
+def _named(row: Row) -> str:
+    """Returns a row's recipe, with the file that its figures are from."""
+    return f"[`{row.cell.title}`]({row.record})"
 
 
 def _percent(share: float) -> str:

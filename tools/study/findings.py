@@ -27,9 +27,9 @@ from accuracy_scripts.paired import (
 from common.statistics import holm, two_stage_interval
 from suite import notes, plugins, recipes
 from suite.law.eligible import emulates
-from suite.probes.contest import interval, ratio
+from suite.probes.contest import Block, interval, ratio
 from tools.study import shelf
-from tools.study.conduct import blocks
+from tools.study.contests import all_blocks
 from tools.study.plan import REFERENCE, Cell, Study
 
 # What a row's throughput is worth.
@@ -150,8 +150,8 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
     first, record = next(iter(measured.items()))
     workload = plugins.workload(cell.workload)
     reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, first, record).labels
-    ours, records = reference.labels, list(measured.values())
-    speed, ends = (0.0, None) if recipes.emulated(cell.recipe) else pace(records)
+    ours, turns = reference.labels, [all_blocks(folder, one, known) for one, known in measured.items()]
+    speed, ends = (0.0, None) if recipes.emulated(cell.recipe) else pace(turns, record["first_blocks"])
     outcomes, before = compare(ours, theirs, truth), _before(cell, folder)
     judged = shelf.verdict(folder, cell)
     metric = judged["verdict"]["metric"] if judged and judged["state"] == "judged" else None
@@ -163,8 +163,8 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
         target=workload.target,
         ratio=speed,
         ends=ends,
-        blocks=sum(len(one["blocks"]) for one in records),
-        repetitions=len(records),
+        blocks=sum(map(len, turns)),
+        repetitions=len(turns),
         missing=tuple(one.repetition for one in (cell, *again) if one not in measured),
         outcomes=outcomes,
         certificate=certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share),
@@ -184,15 +184,14 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
     )
 
 
-def pace(records: Sequence[dict[str, Any]]) -> tuple[float, tuple[float, float] | None]:
-    """Returns a variant's throughput over the reference's by the records of its repetitions, and its 95 % interval.
+def pace(turns: Sequence[Sequence[Block]], first_blocks: int) -> tuple[float, tuple[float, float] | None]:
+    """Returns a variant's throughput over the reference's by the blocks of its repetitions, and its 95 % interval.
 
     Of several, what varies are their own ratios and not their blocks, since a process may be quicker than the next
     from its start to its end (Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013).
     """
-    turns = [blocks(one) for one in records]
     if len(turns) == 1:
-        return ratio(turns[0]), interval(turns[0], records[0]["first_blocks"])
+        return ratio(turns[0]), interval(turns[0], first_blocks)
     logs = [log(ratio(own)) for own in turns]
     low, high = two_stage_interval(logs, len(logs))
     return exp(fmean(logs)), (exp(low), exp(high))
@@ -205,15 +204,16 @@ def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[
         if record["state"] != "measured":
             yield f"{which} failed: {record['reason']}"
             continue
-        yield from (f"{which}: {note}" if which else note for note in _notes(record, cores))
+        found = _notes(record, all_blocks(folder, cell, record), cores)
+        yield from (f"{which}: {note}" if which else note for note in found)
         if changed := int(np.count_nonzero(shelf.answers(folder, cell, record).labels != theirs)):
             yield f"{which} answered {changed:,} samples otherwise than the first"
 
 
-def _notes(record: dict[str, Any], cores: float) -> Iterator[str]:
+def _notes(record: dict[str, Any], blocks: Sequence[Block], cores: float) -> Iterator[str]:
     """Yields what the machine did while a cell was measured, and by how much its speed drifted."""
     yield from notes.during(record["machine_during"], cores, "its blocks")
-    speeds = [fmean(one.reference) for one in blocks(record)]
+    speeds = [fmean(one.reference) for one in blocks]
     drift = max(speeds, default=1.0) / min(speeds, default=1.0)
     if drift > DRIFT:
         yield f"the reference itself was {drift:.2f} times as fast in one of its blocks as in another"

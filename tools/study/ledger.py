@@ -12,6 +12,7 @@ COLUMNS = (
     "workload",
     "backend",
     "scenario",
+    "end_to_end",
     "recipe",
     "slice",
     "label",
@@ -40,7 +41,8 @@ def _lines(row: Row) -> Iterator[list[Any]]:
     cell = row.cell
     for kind, slices in (("class", row.classes), ("fifth of confidence", row.unsure)):
         for one in sorted(slices, key=lambda one: one.label):
-            yield [cell.workload, cell.backend, cell.scenario, cell.title, kind, *_slice(one)]
+            whole = "yes" if cell.end_to_end else "no"
+            yield [cell.workload, cell.backend, cell.scenario, whole, cell.title, kind, *_slice(one)]
 
 
 def _slice(one: SliceOutcome) -> list[Any]:

@@ -137,7 +137,7 @@ def _member(label: str, folder: Path, out: Path, data_dir: Callable[[str], str])
         _check_references(folder, cells)
         rows = findings.rows(Study(cells), folder, data_dir)
         measured = [row for row in rows if row.state != FAILED]
-        known = {row.cell: records[folder / shelf.CELLS / f"{row.cell.id}.json"] for row in measured}
+        known = {row.cell: records[folder / row.record] for row in measured}
         for row in measured:
             _check(folder, row)
         return Member(

@@ -42,6 +42,7 @@ RECIPES = (
     "prune-channels:0.1",
     "prune-channels:0.3",
     "prune-channels:0.3,tune=1",
+    "prune:0.3,tune=2",
     "cluster:8",
     "cluster:4",
     "lowrank:0.5",
@@ -90,38 +91,50 @@ TELLING = (
     "cluster:8",
     "cluster:4",
 )
+# Of those what torch can have, and what only torch has.
 TORCH = (
     "fuse:compile",
+    "fuse:batchnorm=folded",
     "quantize:int8",
-    "quantize:int8,granularity=tensor",
     "quantize:int8,range=reduced",
-    "quantize:int8,symmetry=symmetric",
-    "quantize:int8,calibration=histogram,range=reduced",
+    "quantize:int8,granularity=tensor",
+    "quantize:int8,granularity=tensor,scale=power-of-two",
+    "quantize:int8,scales=dynamic",
     "quantize:bfloat16",
-    "batch:1",
-    "batch:256",
-    "parallel:threads=2",
+    "prune:0.3",
+    "cluster:8",
+    "cluster:4",
+)
+# What shows only where samples are decoded and preprocessed inside the measured region.
+END_TO_END = (
+    "input:uint8",
+    "input:stored=raw",
+    "input:resolution=14,restore=yes",
+    "prefetch:1",
 )
 ALL = "all"
+# Of what a cell has since studies were first made: a study of before has the same names.
+ADDED = {"repetition": 1, "end_to_end": False}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant to be studied, for the first time or once more, in a process of its own each time."""
+    """One variant to be studied, for the first time or once more, in a process of its own each time.
+
+    `end_to_end` has samples decoded and preprocessed inside the measured region, the reference's too.
+    """
 
     workload: str
     backend: str
     scenario: str
     recipe: str
     repetition: int = 1
+    end_to_end: bool = False
 
     @property
     def id(self) -> str:
         """Returns 16 hexadecimal digits that name its files."""
-        named = asdict(self)
-        if self == self.first:
-            # A study of before there were repetitions has the same names.
-            del named["repetition"]
+        named = {name: value for name, value in asdict(self).items() if name not in ADDED or value != ADDED[name]}
         return digest_of(named)[:16]
 
     @property
@@ -138,6 +151,11 @@ class Cell:
     def title(self) -> str:
         """The recipe, for people."""
         return self.recipe or "reference"
+
+    @property
+    def setting(self) -> str:
+        """Backend and scenario, for people, and whether it is end to end."""
+        return f"{self.backend}, {self.scenario}{', end to end' if self.end_to_end else ''}"
 
 
 @dataclass(frozen=True)
@@ -165,6 +183,7 @@ KEYS: dict[str, type] = {
     "scenarios": list,
     "recipes": list,
     "repetitions": int,
+    "end_to_end": bool,
     "seconds": float,
     "least_blocks": int,
     "most_blocks": int,
@@ -184,21 +203,24 @@ RANGES = {
 }
 
 
-def default(workloads: Sequence[str], *, quick: bool) -> Study:
+def default(workloads: Sequence[str], *, quick: bool, end_to_end: bool = False) -> Study:
     """Returns the study of these workloads that needs no plan; raises UsageError for an unknown one.
 
     What tells most comes first, of every kind: a budget that ends early takes from the sweeps.
     """
+    more = END_TO_END if end_to_end else ()
     if quick:
-        cells = cells_of(workloads, ("onnxruntime",), ("offline",), QUICK)
+        cells = cells_of(workloads, ("onnxruntime",), ("offline",), (*QUICK, *more), end_to_end=end_to_end)
         return Study(cells, seconds=0.35, most_blocks=8)
     kinds = (
-        ("onnxruntime", "offline", TELLING),
+        ("onnxruntime", "offline", (*TELLING, *more)),
         ("onnxruntime", "server", TELLING),
         ("torch", "offline", TORCH),
         ("onnxruntime", "offline", RECIPES),
     )
-    parts = [cells_of(workloads, (backend,), (scenario,), given) for backend, scenario, given in kinds]
+    parts = [
+        cells_of(workloads, (backend,), (scenario,), given, end_to_end=end_to_end) for backend, scenario, given in kinds
+    ]
     return Study(tuple(dict.fromkeys(cell for part in parts for cell in part)))
 
 
@@ -219,6 +241,7 @@ def read(path: Path) -> Study:
         content.get("scenarios", ["offline"]),
         content.get("recipes", RECIPES),
         content.get("repetitions", 1),
+        end_to_end=content.get("end_to_end", False),
     )
     study = Study(cells, **chosen)
     if study.least_blocks > study.most_blocks:
@@ -233,6 +256,10 @@ def _check(path: Path, key: str, value: Any) -> None:
     if kind is list:
         if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
             raise UsageError(f"{key} in the plan {path} must be a list of names, with one at least.")
+        return
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise UsageError(f"{key} in the plan {path} must be true or false, not {value!r}.")
         return
     if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
         raise UsageError(
@@ -249,6 +276,8 @@ def cells_of(
     scenarios: Sequence[str],
     given: Sequence[str],
     repetitions: int = 1,
+    *,
+    end_to_end: bool = False,
 ) -> tuple[Cell, ...]:
     """Returns each recipe on each workload and backend in each scenario, the reference first, and all of it again.
 
@@ -261,7 +290,7 @@ def cells_of(
     how = [_known("scenario", one, plugins.names("scenarios")) for one in scenarios]
     begun = [begin for one in given for begin in beginnings(recipes.canonical(recipes.parse(one)))]
     return tuple(
-        Cell(workload, backend, scenario, recipe, repetition)
+        Cell(workload, backend, scenario, recipe, repetition, end_to_end)
         for repetition in range(1, repetitions + 1)
         for workload in wanted
         for backend in at

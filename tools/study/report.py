@@ -7,7 +7,7 @@ evidence.
 from collections.abc import Iterable, Sequence
 
 from accuracy_scripts.paired import CERTIFIED
-from suite import arithmetic
+from suite import arithmetic, recipes
 from tools.study.chain import chains
 from tools.study.details import details
 from tools.study.findings import (
@@ -30,14 +30,14 @@ HEAD = ("recipe", "throughput", "95 %", "top-1", "points", "p", "changed", "wors
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
-    """Returns the rows of each workload, backend and scenario that were tried, with their title."""
+    """Returns the rows of each workload and setting that were tried, with their title."""
     return _grouped([row for row in rows if row.state != LEFT_OUT])
 
 
 def _grouped(rows: Sequence[Row]) -> list[Group]:
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(f"{row.cell.workload} on {row.cell.backend}, {row.cell.scenario}", []).append(row)
+        found.setdefault(f"{row.cell.workload} on {row.cell.setting}", []).append(row)
     return list(found.items())
 
 
@@ -129,7 +129,15 @@ def _worth(row: Row) -> str:
     said = row.state if row.state == UNJUDGED or not row.reason else f"{row.state} ({row.reason})"
     ran = f"; {arithmetic.shares(row.arithmetic)}" if row.arithmetic and row.cell.recipe else ""
     certificate = f", {row.certificate.outcome}" if row.certificate and row.state in (COUNTS, UNJUDGED) else ""
-    return f"{said}{certificate if row.cell.recipe else ''}{ran}"
+    return f"{said}{certificate if row.cell.recipe else ''}{ran}{_marks(row)}"
+
+
+def _marks(row: Row) -> str:
+    """Returns what somebody has to know who wants to use or submit a variant."""
+    changes = f"; {100 * row.changes_with_batch:.2g} % of its answers change with the batch"
+    because = recipes.open_because(row.cell.recipe)
+    division = f"; open division alone, as {' and '.join(because)}" if because else ""
+    return (changes if row.changes_with_batch else "") + division
 
 
 def front(own: Sequence[Row]) -> str:
@@ -178,7 +186,7 @@ def left_out(rows: Sequence[Row]) -> list[str]:
 
 
 def _place(row: Row) -> str:
-    return f"`{row.cell.title}` on {row.cell.workload}, {row.cell.backend}, {row.cell.scenario}"
+    return f"`{row.cell.title}` on {row.cell.workload}, {row.cell.setting}"
 
 
 def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
@@ -192,4 +200,4 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[
 
 def picture(title: str, *, chains: bool = False) -> str:
     """Returns the name, without its ending, of a group's picture, or of that of its chains."""
-    return title.replace(" on ", "-").replace(", ", "-") + ("-chains" if chains else "")
+    return title.replace(" on ", "-").replace(", ", "-").replace(" ", "-") + ("-chains" if chains else "")

@@ -3,8 +3,9 @@
 study.json         the machine and the sources that all of it is of; lock: held while a process is at it
 cells/ID.json      what was measured of a cell, or why it could not be; ID.npz: its answers and its confidence in
                    each, in index order
+more/ID-N.json     blocks that follow a cell's first N, for which a budget had time left
 verdicts/ID.json   the verdict of its full runs, which lie in results/
-clocks/study.json  how long each step took; clocks/best.json: likewise of the search for the fastest that counts
+clocks/study.json  how long each step took; best-ID.json: likewise of the search for what is faster than a reference
 looks/, turns/     what that search has seen of a cell
 """
 
@@ -26,7 +27,7 @@ from tools.study.plan import Cell
 
 SCHEMA = 1
 ABOUT, CELLS, VERDICTS, RESULTS, LOCK = "study.json", "cells", "verdicts", "results", "lock"
-LOOKS, TURNS, CLOCKS = "looks", "turns", "clocks"
+LOOKS, TURNS, CLOCKS, MORE = "looks", "turns", "clocks", "more"
 
 
 class Answers(NamedTuple):
@@ -136,7 +137,7 @@ def keep(folder: Path, kind: str, name: str, found: dict[str, Any]) -> None:
 def forget_failures(folder: Path, cells: tuple[Cell, ...]) -> None:
     """Forgets the cells that failed, so that they are tried again."""
     for cell in cells:
-        for kind in (CELLS, VERDICTS, LOOKS, TURNS):
+        for kind in (CELLS, VERDICTS, MORE, LOOKS, TURNS):
             for path in (folder / kind).glob(f"{cell.id}*.json"):
                 if read(path)["state"] == "failed":
                     path.unlink()

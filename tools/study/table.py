@@ -22,6 +22,7 @@ COLUMNS = (
     "workload",
     "backend",
     "scenario",
+    "end_to_end",
     "recipe",
     "state",
     "reason",
@@ -57,6 +58,7 @@ COLUMNS = (
     "throughput",
     "unit",
     "evidence",
+    "record",
     "notes",
 )
 
@@ -67,6 +69,7 @@ def _values(row: Row) -> dict[str, Any]:
         "workload": cell.workload,
         "backend": cell.backend,
         "scenario": cell.scenario,
+        "end_to_end": "yes" if cell.end_to_end else "no",
         "recipe": cell.title,
         "state": row.state,
         "reason": row.reason,
@@ -112,5 +115,6 @@ def _values(row: Row) -> dict[str, Any]:
         "throughput": row.figure or "",
         "unit": row.unit,
         "evidence": row.evidence,
+        "record": row.record,
         "notes": "; ".join(row.notes),
     }

@@ -4,16 +4,18 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from accuracy_scripts.paired import Outcomes, certify
 from common.errors import UsageError
-from suite import plugins
+from suite import plugins, recipes
 from suite.places import cache_dir
 from suite.probes import looks
-from tools.study import best, best_report, candidates, shelf
+from suite.variant import Requested, Serving
+from tools.study import best, best_report, candidates, contests, shelf
 from tools.study.candidates import BELOW, EMULATED, FAILED, NEAR, OPEN, UNSEEN, Candidate
 from tools.study.clock import Clock, seconds
 from tools.study.halving import REFERENCE_PACE, Pace
@@ -24,6 +26,17 @@ pytestmark = pytest.mark.side_by_side
 REFERENCE = Cell("fashion-mobilenet", "onnxruntime", "offline", "")
 WORKLOAD = plugins.workload(REFERENCE.workload)
 INT8 = {"uint8 x int8 on CPU": 9}
+
+
+def default(
+    workload: str,
+    backend: str = "onnxruntime",
+    scenario: str = "offline",
+    *,
+    quick: bool = True,
+    end_to_end: bool = False,
+) -> Study:
+    return best.default([workload], backend, scenario, quick=quick, end_to_end=end_to_end)
 
 
 def of(recipe: str) -> Cell:
@@ -61,19 +74,82 @@ def test_a_damaged_clock_is_named(tmp_path: Path, took: str) -> None:
 
 
 def test_one_workload_on_one_backend_is_searched() -> None:
-    search = best.search_of(best.default(["fashion-mobilenet"], quick=True))
+    search = best.search_of(default("fashion-mobilenet"))
     assert search.reference == REFERENCE and REFERENCE not in search.cells[1:]
-    assert not any(
-        "emulate" in cell.recipe for cell in best.search_of(best.default(["fashion-resnet"], quick=False)).cells
-    )
+    assert not any("emulate" in cell.recipe for cell in best.search_of(default("fashion-resnet", quick=False)).cells)
+    assert best.search_of(default("fashion-mobilenet", scenario="server")).reference.scenario == "server"
+    torch = best.search_of(default("fashion-mobilenet", backend="torch", quick=False, end_to_end=True)).cells
+    assert {"fuse:compile", "prune:0.3"} <= {cell.recipe for cell in torch}
+    assert {cell.setting for cell in torch} == {"torch, offline, end to end"}
     for cells in (
         cells_of(["all"], ["onnxruntime"], ["offline"], ["prune:0.5"]),
         cells_of(["fashion-resnet"], ["onnxruntime", "torch"], ["offline"], ["prune:0.5"]),
     ):
         with pytest.raises(UsageError, match="Give --workload, one of: fashion-mobilenet, fashion-resnet"):
             best.search_of(Study(cells))
-    with pytest.raises(UsageError, match="the plan is of server"):
-        best.search_of(Study((replace(REFERENCE, scenario="server"),)))
+
+
+def test_in_server_how_to_serve_is_not_decided_by_throughput() -> None:
+    found = {cell.recipe for cell in default("fashion-resnet", scenario="server", quick=False).cells}
+    assert "quantize:int8" in found and not [one for one in found if one.startswith(("batch", "parallel"))]
+    with pytest.raises(UsageError, match="leave batch:256 out"):
+        best.search_of(Study(cells_of(["fashion-resnet"], ["onnxruntime"], ["server"], ["batch:256"])))
+
+
+def test_what_can_never_count_is_not_searched() -> None:
+    with pytest.raises(UsageError, match="Nothing that runs on the backend null counts"):
+        best.search_of(default("fashion-resnet", backend="null", quick=False))
+    with pytest.raises(UsageError, match="that for torch is short"):
+        default("fashion-resnet", backend="torch", quick=True)
+
+
+@pytest.mark.parametrize(("scenario", "per_query"), [("offline", None), ("server", None), ("multi-stream", 8)])
+def test_turns_are_of_what_the_scenario_is_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, per_query: int | None
+) -> None:
+    jobs: list[dict[str, Any]] = []
+    monkeypatch.setattr("suite.prepare.call", lambda task, job, *_: jobs.append(job) or [])
+    monkeypatch.setattr("suite.prepare.make", lambda plan: Made(plan.recipe))
+    search = best.search_of(default("fashion-resnet", scenario=scenario))
+    reference = search.reference
+    serving = asdict(Serving(batch=8 if per_query else 64, max_wait_us=0, sessions=1, threads=1, device="cpu"))
+    shelf.keep(tmp_path, shelf.LOOKS, reference.id, {"state": "measured", "serving": serving, "answers": []})
+    places = contests.Places(tmp_path, tmp_path, lambda dataset: str(tmp_path))
+    best._turns(search, replace(reference, recipe="batch:256"), 2, places)
+    (job,) = jobs
+    assert (job["stream"] or {}).get("samples_per_query") == per_query and job["blocks"] == 2
+    # A stream's batch is no larger than its query.
+    assert job["variant_serving"]["batch"] == (8 if per_query else 256)
+    assert search.seconds == (2.0 if per_query else 0.35)
+    assert best._longest(search, Clock(tmp_path, "best", 1e3)) == (150 if scenario == "server" else 40)
+
+
+class Made:
+    """What a recipe that asks for batches would be made to."""
+
+    def __init__(self, recipe: str) -> None:
+        self.subject: dict[str, Any] = {}
+        self.variant = SimpleNamespace(requested=recipes.requested(recipe, Requested()))
+
+
+def test_in_server_the_winner_holds_more_load_than_the_reference() -> None:
+    def server(recipe: str, pace: Pace, peak: float) -> Candidate:
+        found = candidate(recipe, OPEN, 10 if recipe else 0, pace, counts=True)
+        assert found.verdict
+        metric = {"value": peak, "unit": "queries/s"}
+        verdict = {**found.verdict, "verdict": {**found.verdict["verdict"], "metric": metric}}
+        return replace(found, cell=replace(found.cell, scenario="server"), verdict=verdict)
+
+    base, less, more = (
+        server("", REFERENCE_PACE, 6600.0),
+        server("quantize:int8", FAST, 6500.0),
+        server("cluster:8", TIED, 7000.0),
+    )
+    text, record = told(base, less, more)
+    assert record["winner"] == "cluster:8"
+    assert "counts, and held no more load than the reference: 6,500.0 queries/s" in text
+    assert "Full runs of `reference` through LoadGen: 6,600.0 queries/s" in text
+    assert told(base, less)[1]["reference_is_the_answer"]
 
 
 class Found:

@@ -8,7 +8,8 @@ from common.errors import UsageError
 from common.files import digest_of
 from suite import plugins, recipes
 from tools.study.best import search_of
-from tools.study.plan import QUICK, RECIPES, TELLING, TORCH, Cell, cells_of, default, read
+from tools.study.contests import Places, plan_of
+from tools.study.plan import END_TO_END, QUICK, RECIPES, TELLING, TORCH, Cell, cells_of, default, read
 
 pytestmark = pytest.mark.side_by_side
 
@@ -46,6 +47,22 @@ def test_repetitions_are_the_whole_matrix_again(tmp_path: Path) -> None:
         search_of(study)
 
 
+def test_end_to_end_is_another_setting_with_a_reference_of_its_own(tmp_path: Path) -> None:
+    text = 'workloads = ["fashion-resnet"]\nrecipes = ["cluster:4"]\n'
+    decoded, whole = read(plan(tmp_path, text)).cells, read(plan(tmp_path, text + "end_to_end = true\n")).cells
+    assert not {cell.id for cell in decoded} & {cell.id for cell in whole}
+    assert whole[1].reference == whole[0] and whole[0].setting == "onnxruntime, offline, end to end"
+    assert decoded[0].setting == "onnxruntime, offline"
+    places = Places(tmp_path, tmp_path, lambda dataset: str(tmp_path))
+    for cells, expected in ((decoded, False), (whole, True)):
+        assert all(plan_of(cell, "accuracy", places).requested.end_to_end is expected for cell in cells)
+    quick = default(["fashion-resnet"], quick=True, end_to_end=True).cells
+    assert all(cell.end_to_end for cell in quick)
+    assert [cell.recipe for cell in quick[1:]] == [
+        recipes.canonical(recipes.parse(one)) for one in (*QUICK, *END_TO_END)
+    ]
+
+
 def test_the_recipes_of_its_own_are_many_and_all_are_written_as_they_are_kept() -> None:
     assert len(RECIPES) >= 25 and set(QUICK) <= set(RECIPES)
     for recipe in RECIPES:
@@ -58,7 +75,9 @@ def test_the_recipes_of_its_own_are_many_and_all_are_written_as_they_are_kept() 
     }
     assert len(whole) == len(set(whole))
     # A budget that ends early takes from the sweeps, and not from what tells most.
-    assert set(TELLING) <= set(RECIPES) and len(TELLING) == len(TORCH) == 10
+    assert set(TELLING) <= set(RECIPES) and len(TELLING) == 10 and len(TORCH) >= 10
+    # torch has no graph levels, and its integer convolutions take no signed activations.
+    assert len(set(TELLING) & set(TORCH)) == 8
     sweeps = [number for number, cell in enumerate(whole) if cell.recipe not in ("", *TELLING, *TORCH)]
     telling = [number for number, cell in enumerate(whole) if cell.recipe in TELLING or cell.backend == "torch"]
     assert max(telling) < min(sweeps)
@@ -73,7 +92,7 @@ def test_a_recipe_that_asks_for_a_serving_is_a_cell_like_any_other() -> None:
 def test_a_cell_is_named_by_what_it_is() -> None:
     cell = Cell("fashion-resnet", "onnxruntime", "offline", "prune:0.5")
     assert cell.id == Cell("fashion-resnet", "onnxruntime", "offline", "prune:0.5").id != cell.reference.id
-    # As in studies of before there were repetitions, which may be merged with new ones.
+    # As in studies of before there was more to a cell, which may be merged with new ones.
     assert (
         cell.id
         == digest_of(
@@ -100,6 +119,7 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
         ('recipes = "prune:0.5"', "must be a list of names"),
         ("recipes = []", "must be a list of names"),
         ("repetitions = 0", "must be from 1 to 100"),
+        ("end_to_end = 1", "must be true or false, not 1"),
         ("seconds = true", "must be a number, not True"),
         ("verdicts = 1.5", "must be a whole number, not 1.5"),
         ("seconds = 1000", "must be from 0.1 to 60"),

@@ -3,11 +3,15 @@
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from common.errors import UsageError
+from tests.disks import fill
 from tests.suite.commands import Command, cache
 from tools.study import shelf
 from tools.study.plan import Cell
@@ -46,10 +50,11 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
     assert not command.end(30).left_behind
     kept = {path: path.read_bytes() for path in (folder / "cells").iterdir()}
     what_no_time_is_left_for_is_named(folder)
+    in_its_full_runs_it_is_killed_too(folder, kept)
     ended = study(folder).end(300)
     assert ended.code == 0, ended.stderr
     assert kept and all(path.read_bytes() == content for path, content in kept.items())
-    assert "cell 1 of 4" not in ended.stderr
+    assert "cell" not in ended.stderr
 
     cells = records(folder / "cells")
     assert cells[""]["accuracy_percent"] == pytest.approx(93.37)
@@ -71,6 +76,18 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
     # A study takes long: what else there is to do with one is done with this one.
     the_fastest_that_counts_is_sought(folder)
     it_is_merged_with_another_machines(folder)
+
+
+def in_its_full_runs_it_is_killed_too(folder: Path, kept: dict[Path, bytes]) -> None:
+    """Once LoadGen is at it: cells stay as they are, and the full runs are begun anew."""
+    command = study(folder)
+    command.await_line("full runs 1 of 1", 200)
+    command.await_line("offline performance run: running", 100)
+    command.process.send_signal(signal.SIGKILL)
+    ended = command.end(30)
+    assert not ended.left_behind and "cell 1 of 4" not in ended.stderr
+    assert not list((folder / "verdicts").glob("*.json")) and list((folder / "results").glob("*/*/*/*/*/"))
+    kept |= {path: path.read_bytes() for path in (folder / "cells").iterdir()}
 
 
 def what_no_time_is_left_for_is_named(folder: Path) -> None:
@@ -146,6 +163,22 @@ def test_two_are_never_at_one_study(tmp_path: Path) -> None:
     assert (shelf.measured(folder, cell) or {})["reason"] == "it was so"
 
 
+def test_a_full_disk_takes_nothing_of_what_is_finished(small_disk: Path) -> None:
+    folder, finished = small_disk / "study", Cell("fashion-resnet", "onnxruntime", "offline", "")
+    other, answers = replace(finished, recipe="prune:0.1"), shelf.Answers(np.arange(10_000), np.ones(10_000))
+    shelf.claim(folder)
+    shelf.keep_measured(folder, finished, {"state": "measured"}, answers)
+    rubbish = fill(small_disk)
+    with pytest.raises(UsageError, match=r"No space left .* What is finished stays: make room, and start it again"):
+        shelf.keep_measured(folder, other, {"state": "measured"}, answers)
+    assert shelf.measured(folder, other) is None
+    record = shelf.measured(folder, finished)
+    assert record and np.array_equal(shelf.answers(folder, finished, record).labels, answers.labels)
+    rubbish.unlink()
+    shelf.keep_measured(folder, other, {"state": "measured"}, answers)
+    assert shelf.measured(folder, other)
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     shelf.claim(tmp_path / "study")
     damaged = tmp_path / "study" / shelf.CELLS / f"{Cell('fashion-resnet', 'onnxruntime', 'offline', '').id}.json"
@@ -164,7 +197,10 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "file").touch()
     assert "holds something else than a study" in refused("--quick", f"--out={tmp_path / 'other'}")
     assert "Did you mean 'fashion-resnet'?" in refused("--workloads=fashion-resne", f"--out={tmp_path / 'study'}")
-    assert "leave out --quick and --workloads" in refused("--plan=x", "--quick")
+    assert "--plan says what is studied: leave out --quick" in refused("--plan=x", "--quick")
+    assert "leave out --end-to-end" in refused("--plan=x", "--best", "--end-to-end")
+    assert "--scenario is for --best. Which ones a study is of" in refused("--scenario=server")
+    assert "Unknown scenario 'servr'" in refused("--best", "--scenario=servr", "--workload=fashion-resnet")
     assert "Give --workload, one of: fashion-mobilenet" in refused("--best", f"--out={tmp_path / 'study'}")
     assert "--budget is '5'; give a time" in refused("--best", "--budget=5", "--workload=fashion-resnet")
     assert "--merge measures nothing: leave out --budget" in refused("--merge=a", "--budget=5m")

@@ -1,0 +1,97 @@
+"""The processes of a study: a cell's plan, its contest with its reference, more turns of both, and their blocks."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from suite import plugins, prepare, rules
+from suite.plan import Asked, Plan, resolve
+from suite.probes.contest import Block, Stream, Terms
+from suite.variant import Serving
+from tools.study import shelf
+from tools.study.plan import Cell
+
+# The default of a run's --stall-timeout.
+STALL_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a study, the cache, and a dataset's files by its name are."""
+
+    folder: Path
+    cache: Path
+    data_dir: Callable[[str], str]
+
+
+def plan_of(cell: Cell, mode: str, places: Places) -> Plan:
+    """Returns the plan of a cell's run."""
+    return resolve(
+        Asked(
+            workload=cell.workload,
+            backend=cell.backend,
+            scenario=cell.scenario,
+            mode=mode,
+            profile="quick",
+            optimize=cell.recipe,
+            end_to_end=cell.end_to_end,
+            data_dir=places.data_dir,
+            cache_dir=str(places.cache),
+            results_dir=str(places.folder / shelf.RESULTS),
+            stall_timeout_s=STALL_TIMEOUT_S,
+        )
+    )
+
+
+def stream(cell: Cell) -> Stream | None:
+    """Returns a stream's queries and the percentile of the round's rules, None for a scenario that is none."""
+    if not plugins.load("scenarios", "scenario", cell.scenario).INLINE:
+        return None
+    held = rules.load("quick").load_rules(cell.scenario, plugins.workload(cell.workload).dataset_name)
+    assert held.target_latency_percentile is not None
+    return Stream(held.samples_per_query, held.target_latency_percentile)
+
+
+def contest(
+    reference: dict[str, Any], variant: dict[str, Any], served: tuple[Serving, Serving], terms: Terms, title: str
+) -> dict[str, Any]:
+    """Returns what the contest of two subjects, as each is served, found in a process of its own, under `title`."""
+    job = {"reference": reference, "variant": variant, "terms": asdict(terms)}
+    job |= {"serving": asdict(served[0]), "variant_serving": asdict(served[1])}
+    return dict(prepare.call("contest", job, STALL_TIMEOUT_S, title))
+
+
+def turns(
+    cell: Cell, served: tuple[Serving, Serving], seconds: float, count: int, places: Places, title: str
+) -> list[dict[str, Any]]:
+    """Returns so many blocks of a cell beside its reference, as each is served, in a process of their own."""
+    queries = stream(cell)
+    job = {
+        "reference": prepare.make(plan_of(cell.reference, "accuracy", places)).subject,
+        "variant": prepare.make(plan_of(cell, "accuracy", places)).subject,
+        "serving": asdict(served[0]),
+        "variant_serving": asdict(served[1]),
+        "seconds": seconds,
+        "stream": asdict(queries) if queries else None,
+        "blocks": count,
+    }
+    return list(prepare.call("turns", job, STALL_TIMEOUT_S, title))
+
+
+def blocks(record: dict[str, Any]) -> list[Block]:
+    """Returns the blocks of a cell's record."""
+    return [Block(tuple(one["reference"]), tuple(one["variant"]), one["reference_outside"]) for one in record["blocks"]]
+
+
+def all_blocks(folder: Path, cell: Cell, record: dict[str, Any]) -> list[Block]:
+    """Returns the blocks of a cell's record, and those that a budget was left for."""
+    found = blocks(record)
+    while (more := shelf.recorded(folder, shelf.MORE, more_name(cell, len(found)))) and more.get("blocks"):
+        found += blocks(more)
+    return found
+
+
+def more_name(cell: Cell, before: int) -> str:
+    """Returns the name of the record of those blocks that follow so many."""
+    return f"{cell.id}-{before}"
