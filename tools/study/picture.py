@@ -24,7 +24,8 @@ def draw(rows: Sequence[Row], title: str) -> dict[str, bytes]:
 
     measured = ranked(rows, lambda row: row.ratio)
     with matplotlib.rc_context({"svg.hashsalt": "tandem", "font.size": 9}):
-        figure = Figure(figsize=(11, 5.4), layout="constrained")
+        # Each has a line of the legend beside the axes.
+        figure = Figure(figsize=(12, max(5.4, 0.6 + 0.2 * len(measured))), layout="constrained")
         axes = figure.add_subplot()
         axes.set(xlabel="throughput over the reference's", ylabel="top-1, %", title=title)
         axes.grid(True, alpha=0.25)

@@ -154,8 +154,13 @@ def inverted(own: Sequence[Row]) -> list[str]:
 
 
 def _sentence(faster: Row, better: Sequence[Row]) -> str:
-    than = ", ".join(f"`{row.cell.title}` ({faster.ratio / row.ratio:.2f} times)" for row in better)
-    return f"`{faster.cell.title}` is worth nothing, {faster.state} ({_points(faster)}), and faster than {than}."
+    """Returns the sentence of an inversion; what is certainly slower than the reference, too, is named last."""
+    useful = [row for row in better if row.cell.recipe == REFERENCE or row.known_ends[1] >= 1]
+    names = [f"`{row.cell.title}` ({faster.ratio / row.ratio:.2f} times)" for row in useful]
+    if slow := ", ".join(f"`{row.cell.title}`" for row in better if row not in useful):
+        names.append(f"what is slower than the reference itself: {slow}")
+    why = f"is worth nothing, {faster.state} ({_points(faster)})"
+    return f"`{faster.cell.title}` {why}, and faster than {', '.join(names)}."
 
 
 def _named(row: Row) -> str:

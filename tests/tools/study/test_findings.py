@@ -95,6 +95,14 @@ def test_what_cannot_be_told_apart_is_not_called_inverted(made: Made) -> None:
     assert ("prune:0.9", "prune:0.1") not in pairs and ("prune:0.7", "prune:0.1") in pairs
 
 
+def test_what_is_slower_than_the_reference_is_named_last_where_it_is_beaten(made: Made) -> None:
+    made.add(of(MOBILENET, "fuse:level=off"), 0.4, 650)
+    lines = report.inverted([row for row in made.rows() if row.cell.workload == "fashion-mobilenet"])
+    (line,) = (line for line in lines if line.startswith("`quantize:int8` is worth nothing, misses its target"))
+    assert "and faster than `prune:0.1` (1.82 times), `reference` (2.00 times), what is slower than the " in line
+    assert line.endswith("reference itself: `fuse:level=off`.")
+
+
 def test_of_equally_fast_ones_the_most_accurate_is_recommended(made: Made) -> None:
     made.add(of(RESNET, "quantize:int8,range=reduced"), 1.99, 640, INT8)
     made.judge(of(RESNET, "quantize:int8,range=reduced"), True)
