@@ -227,6 +227,11 @@ def _folded(network: "torch.nn.Module") -> "torch.nn.Module":
                 f"torch cannot trace this network, and so not fold its batch normalization: {error}. Leave out "
                 "fuse:batchnorm."
             ) from error
+    before, after = (sum("BatchNorm" in type(one).__name__ for one in net.modules()) for net in (network, found))
+    if after == before:
+        raise UsageError(
+            "This network has no batch normalization behind a convolution or a linear layer. Leave out fuse:batchnorm."
+        )
     return found
 
 

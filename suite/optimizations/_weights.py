@@ -23,6 +23,7 @@ def check_backend(
     """Raises UsageError where a backend loads neither, or a parameter is given that is for ONNX models alone."""
     if FORMAT not in backend.formats:
         _onnx.check_backend(name, backend)
+    if _onnx.FORMATS[0] in backend.formats:
         return
     without_use = [one for one in onnx_alone if one in parameters]
     if without_use:

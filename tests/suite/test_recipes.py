@@ -249,6 +249,11 @@ def test_a_variant_that_emulates_is_never_eligible(recipe: str) -> None:
     assert fold("prune:0.5+fuse:level=off", "onnxruntime").eligible
 
 
+def test_a_backend_that_loads_onnx_too_has_all_of_a_step() -> None:
+    for recipe in ("prune:0.5,tune=1", "prune:0.5,keep=0", "cluster:4,keep=0"):
+        recipes.check(recipe, plugins.describe("null"), {})
+
+
 def test_a_recipe_begins_in_a_format_that_its_makers_take() -> None:
     both = replace(plugins.describe("null"), formats=("safetensors", "onnx"))
     assert recipes.formats("", both) == recipes.formats("fuse:level=all", both) == ("safetensors", "onnx")

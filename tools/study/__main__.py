@@ -124,10 +124,11 @@ def _seek(where: Places) -> None:
     study = read(Path(PLAN.value)) if PLAN.value else _searched()
     search, folder = best.search_of(study), where.folder
     scenario = search.reference.scenario
-    if budget_s < conduct.run_s(scenario):
+    least_s = best.runs_needed(search) * conduct.run_s(scenario)
+    if budget_s < least_s:
         raise UsageError(
-            f"--budget is '{BUDGET.value}', and full runs in {scenario} take about {conduct.run_s(scenario):.0f} "
-            "seconds. Give several times that."
+            f"--budget is '{BUDGET.value}', and the full runs that it takes in {scenario} to name a winner last about "
+            f"{least_s:.0f} seconds. Give several times that."
         )
     found, took = best.carry_out(search, where, budget_s, retry=RETRY.value)
     target = plugins.workload(search.reference.workload).target

@@ -224,8 +224,13 @@ def _left_for_looks(search: Search, clock: Clock) -> float:
 
 
 def _kept_for_runs(search: Search, clock: Clock) -> float:
-    """Returns the seconds that looks and the first rounds leave: a share, and enough for one pair of full runs."""
-    return max(RUNS_SHARE * _shared(clock), _longest(search, clock))
+    """Returns the seconds that looks and the first rounds leave: a share, and enough to name a winner."""
+    return max(RUNS_SHARE * _shared(clock), runs_needed(search) * _longest(search, clock))
+
+
+def runs_needed(search: Search) -> int:
+    """Returns how many full runs it takes at least to name a winner: in Server the reference's too."""
+    return 2 if search.reference.scenario == SERVER else 1
 
 
 def _shared(clock: Clock) -> float:

@@ -42,7 +42,8 @@ class Findings:
         answer = self.winner or self.reference
         assert answer.pace is not None
         low = answer.pace.low
-        others = [one for one in self.found if one.eligible and one is not answer and one.pace and one.pace.high >= low]
+        may = [one for one in self.found if one.cell in self.eligible and one is not answer]
+        others = [one for one in may if one.pace and one.pace.high >= low]
         return sorted(others, key=lambda one: -_pace(one).ratio)
 
     @property

@@ -103,17 +103,16 @@ def figures(found: Sequence[Candidate]) -> tuple[dict[Cell, Pace], set[Cell], di
     In Server what holds no more load than the reference counts for nothing here, whatever its turns say.
     """
     known = {one.cell: one.pace for one in found if one.pace}
-    eligible = {one.cell for one in found if one.eligible}
-    return (
-        known,
-        eligible,
-        {one.cell: one.counts and not held_less(one, found[0]) for one in found if one.verdict and one.pace},
-    )
+    eligible = {one.cell for one in found if one.eligible and not held_less(one, found[0])}
+    counts = {one.cell: one.counts and not held_less(one, found[0]) for one in found if one.verdict and one.pace}
+    return known, eligible, counts
 
 
 def held_less(one: Candidate, reference: Candidate) -> bool:
-    """Tells whether in Server a candidate's full runs held no more load than the reference's."""
-    return one.cell.scenario == SERVER and one is not reference and one.figure <= reference.figure
+    """Tells whether in Server a candidate's full runs are not known to have held more load than the reference's."""
+    if one.cell.scenario != SERVER or one is reference or one.verdict is None:
+        return False
+    return not reference.figure or one.figure <= reference.figure
 
 
 def _look(cell: Cell, folder: Path, workload: Workload, truth: NDArray[Any], reference: Sequence[int]) -> Candidate:

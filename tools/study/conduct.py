@@ -36,7 +36,7 @@ RUN_S, PEAK_S = 40.0, 150.0
 
 
 def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry: bool = False) -> dict[str, float]:
-    """Measures what is not yet measured and judges the fastest; returns the seconds that cells and full runs took.
+    """Measures what is not yet measured and judges the fastest; returns the seconds that each part took.
 
     Raises UsageError where the data are missing, the folder takes nothing, or another process is at it.
     """
@@ -106,7 +106,9 @@ def to_judge(study: Study, folder: Path, *, everything: bool = False) -> Iterato
         if base and base["state"] == "measured":
             yield reference
             most = study.peaks if reference.scenario == "server" else study.verdicts
-            yield from sorted(may, key=lambda cell: -may[cell])[: None if everything else most]
+            ranked = sorted(may, key=lambda cell: -may[cell])
+            # Who wants none of a kind gets none, whatever time is left.
+            yield from ranked if everything and most else ranked[:most]
 
 
 def may_count(cell: Cell, record: dict[str, Any]) -> bool:

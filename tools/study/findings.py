@@ -29,7 +29,7 @@ from suite import notes, plugins, recipes
 from suite.law.eligible import emulates
 from suite.probes.contest import Block, interval, ratio
 from tools.study import shelf
-from tools.study.contests import all_blocks
+from tools.study.contests import all_blocks, more_name
 from tools.study.plan import REFERENCE, Cell, Study
 
 # What a row's throughput is worth.
@@ -206,6 +206,9 @@ def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[
             continue
         found = _notes(record, all_blocks(folder, cell, record), cores)
         yield from (f"{which}: {note}" if which else note for note in found)
+        name = more_name(cell, len(all_blocks(folder, cell, record)))
+        if failed := shelf.recorded(folder, shelf.MORE, name):
+            yield f"{which}{': ' if which else ''}more blocks failed: {failed['reason']}"
         if changed := int(np.count_nonzero(shelf.answers(folder, cell, record).labels != theirs)):
             yield f"{which} answered {changed:,} samples otherwise than the first"
 

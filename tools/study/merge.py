@@ -147,7 +147,7 @@ def _member(label: str, folder: Path, out: Path, data_dir: Callable[[str], str])
             source_sha256=str(about["source_sha256"]),
             rows=[_relocated(row, folder, out) for row in rows],
             models={cell: str(record["variant"]["model"]["sha256"]) for cell, record in known.items()},
-            answers={cell: shelf.answers(folder, cell, record).labels for cell, record in known.items()},
+            answers={cell: shelf.answers(folder, _measured(record), record).labels for cell, record in known.items()},
             digest=digest_of([about, *(record for _, record in ordered)]),
         )
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -160,6 +160,11 @@ def _cell(path: Path, record: dict[str, Any]) -> Cell:
     if path.stem != cell.id:
         raise UsageError(f"{path} is not the file of the cell that it holds.")
     return cell
+
+
+def _measured(record: dict[str, Any]) -> Cell:
+    """Returns the cell of a record, which of repetitions is the first that was measured."""
+    return Cell(**record["cell"])
 
 
 def _check_references(folder: Path, cells: Sequence[Cell]) -> None:

@@ -1,6 +1,7 @@
 """What a budget has left after cells and full runs: more blocks of what may count, until its interval is narrow enough.
 
-How many it takes is told by a cell's first blocks alone, so that the interval stays what it is said to be (Stein).
+A cell's first blocks tell how many more it takes (Stein's two stages). Each few are of a process of their own: how much
+processes differ among themselves is not in an interval that the spread within the first one makes.
 """
 
 from collections.abc import Sequence
@@ -26,16 +27,17 @@ TURNS, PROCESS_S = 4, 5.0
 
 def carry_out(cells: Sequence[Cell], study: Study, places: Places, clock: Clock) -> None:
     """Has the cells that are not known well enough take more turns, as long as there is time."""
-    while True:
+    begun = True
+    while begun:
         due = {cell: count for cell in cells if (count := missing(cell, study, places.folder))}
-        if not due:
-            return
+        begun = False
         for cell, count in due.items():
             kind = f"{shelf.MORE}/{cell.backend}/{cell.scenario}"
             if not clock.allows(max(clock.longest(kind), PROCESS_S + TURNS * study.seconds * count)):
-                return
+                continue
             say(f"study: {count} more blocks: {cell.workload}, {cell.setting}, {cell.title}, {clock.said()}")
-            clock.done(kind, _more(cell, count, study, places))
+            clock.done(kind, _more(cell, count, places))
+            begun = True
 
 
 def missing(cell: Cell, study: Study, folder: Path) -> int:
@@ -54,7 +56,7 @@ def missing(cell: Cell, study: Study, folder: Path) -> int:
     return min(AT_ONCE, max(0, needed - len(logs)))
 
 
-def _more(cell: Cell, count: int, study: Study, places: Places) -> str:
+def _more(cell: Cell, count: int, places: Places) -> str:
     """Keeps so many more blocks of a cell, or why there are none; returns the name of their record."""
     record, base = shelf.measured(places.folder, cell), shelf.measured(places.folder, cell.reference)
     assert record and base
@@ -62,7 +64,8 @@ def _more(cell: Cell, count: int, study: Study, places: Places) -> str:
     served = Serving(**base["serving"]), Serving(**record["serving"])
     found: dict[str, Any] = {"cell": asdict(cell), "state": "measured", "reason": None}
     try:
-        found["blocks"] = turns(cell, served, study.seconds, count, places, "study")
+        # As long as the first ones: shorter turns spread more.
+        found["blocks"] = turns(cell, served, record["seconds"], count, places, "study")
     except TandemError as error:
         found.update(state="failed", reason=str(error))
         say(f"study: {cell.title} failed: {error}")

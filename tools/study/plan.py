@@ -160,7 +160,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """The cells in order, and what each may take.
+    """The cells in order, and what each may take; what a budget has left goes beyond `most_blocks` and `verdicts`.
 
     A block is four turns of `seconds`. There are as many blocks as make the 95 % interval of the ratio be within
     `width` of it, as a share, by the spread of the first `least_blocks`; `most_blocks` at most. `verdicts`: how many of

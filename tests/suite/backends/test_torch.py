@@ -68,6 +68,13 @@ def test_folded_batch_normalization_is_within_the_convolutions(workload: Workloa
     )
 
 
+def test_where_there_is_nothing_to_fold_that_is_said() -> None:
+    import torch
+
+    with pytest.raises(UsageError, match="no batch normalization behind a convolution"):
+        backend._folded(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU()).eval())
+
+
 def test_what_is_quantized_is_folded_already() -> None:
     with pytest.raises(UsageError, match="within its convolutions. Leave out fuse:batchnorm"):
         with session("torch", WORKLOAD, "quantize:int8,range=reduced,samples=64+fuse:batchnorm=folded"):

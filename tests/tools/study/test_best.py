@@ -15,7 +15,7 @@ from suite import plugins, recipes
 from suite.places import cache_dir
 from suite.probes import looks
 from suite.variant import Requested, Serving
-from tools.study import best, best_report, candidates, contests, shelf
+from tools.study import best, best_report, candidates, contests, halving, shelf
 from tools.study.candidates import BELOW, EMULATED, FAILED, NEAR, OPEN, UNSEEN, Candidate
 from tools.study.clock import Clock, seconds
 from tools.study.halving import REFERENCE_PACE, Pace
@@ -149,7 +149,14 @@ def test_in_server_the_winner_holds_more_load_than_the_reference() -> None:
     assert record["winner"] == "cluster:8"
     assert "counts, and held no more load than the reference: 6,500.0 queries/s" in text
     assert "Full runs of `reference` through LoadGen: 6,600.0 queries/s" in text
-    assert told(base, less)[1]["reference_is_the_answer"]
+    text, record = told(base, less)
+    assert record["reference_is_the_answer"] and "May be faster" not in text
+    # What is slower by its turns than one that held less stays in the race, and without the reference nobody wins.
+    open_, unjudged = candidate("prune:0.1", OPEN, 10, TIED), server("", REFERENCE_PACE, 0.0)
+    open_ = replace(open_, cell=replace(open_.cell, scenario="server"))
+    known, eligible, counts = candidates.figures([base, less, open_])
+    assert halving.next_to_judge(known, eligible, counts) == open_.cell and not counts[less.cell]
+    assert told(unjudged, more)[1]["reference_is_the_answer"]
 
 
 class Found:

@@ -39,7 +39,7 @@ class Studied(Made):
         self.steps.append(("runs", cell))
         self.now += PEAK_S if cell.scenario == "server" else RUN_S
 
-    def _more(self, cell: Cell, count: int, study: Study, places: Places) -> str:
+    def _more(self, cell: Cell, count: int, places: Places) -> str:
         record = shelf.measured(self.folder, cell)
         assert record
         name = contests.more_name(cell, len(contests.all_blocks(self.folder, cell, record)))
