@@ -76,7 +76,7 @@ def load(model: Model, workload: Workload, *, device: str, threads: int, options
         raise UsageError("torch.compile does not run the integer operators of quantize:int8. Leave out fuse:compile.")
     folded = options["fold"] == "yes"
     if folded and model.format == export_program.FORMAT:
-        raise UsageError("quantize:int8 has batch normalization within its convolutions. Leave out fuse:batchnorm.")
+        raise UsageError("What quantize:int8 makes for torch is folded where it can be. Leave out fuse:batchnorm.")
     compilers = COMPILERS[device]
     if compiled and not any(shutil.which(name) for name in compilers):
         raise UsageError(

@@ -76,7 +76,7 @@ def test_where_there_is_nothing_to_fold_that_is_said() -> None:
 
 
 def test_what_is_quantized_is_folded_already() -> None:
-    with pytest.raises(UsageError, match="within its convolutions. Leave out fuse:batchnorm"):
+    with pytest.raises(UsageError, match="folded where it can be. Leave out fuse:batchnorm"):
         with session("torch", WORKLOAD, "quantize:int8,range=reduced,samples=64+fuse:batchnorm=folded"):
             pass
 
