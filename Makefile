@@ -60,7 +60,7 @@ $(READY):
 	@touch $@
 
 $(READY_DEV): $(READY)
-	@$(call install,the development tools,dev)
+	@$(call install,the development tools,dev detection)
 	@touch $@
 
 venv:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from common.statistics import mcnemar_exact, normal_quantile, paired_difference_interval, paired_ratio_interval
 
 CONFIDENCE = 0.95
+# Where a p-value is sought: beyond this many standard deviations it is 0 in float64; so many halvings are exact enough.
+MOST_Z, HALVINGS = 40.0, 40
 CERTIFIED, REGRESSION, UNKNOWN = "certified", "regression certified", "cannot tell"
 
 
@@ -64,6 +66,26 @@ class Outcomes:
         counts = (self.both, self.only_reference, self.only_variant, self.neither)
         return paired_difference_interval(*counts, normal_quantile((1 + confidence) / 2))
 
+    def margin_p_value(self, margin: float) -> float:
+        """How likely a variant that loses just `margin` comes out so far from it, on either side.
+
+        Where the interval above ends at the margin, what its confidence leaves.
+        """
+        above = self.difference > -margin
+        if self.difference == -margin:
+            return 1.0
+
+        def clear(z: float) -> bool:
+            counts = (self.both, self.only_reference, self.only_variant, self.neither)
+            low, high = paired_difference_interval(*counts, z)
+            return low > -margin if above else high < -margin
+
+        low, high = 0.0, MOST_Z
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if clear(middle) else (low, middle)
+        return math.erfc(low / math.sqrt(2))
+
     @property
     def p_value(self) -> float:
         """How likely two equals differ so much (McNemar's exact test, two-sided)."""
@@ -94,17 +116,22 @@ def compare(reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any])
 
 def certify(outcomes: Outcomes, margin: float) -> Certificate:
     """Returns whether the variant's loss is within `margin`, a share of the samples, by the interval's two ends."""
-    low, high = outcomes.interval()
+    return judged(outcomes.difference, outcomes.interval(), outcomes.total, margin)
+
+
+def judged(difference: float, ends: tuple[float, float], total: int, margin: float) -> Certificate:
+    """Returns what a difference with its interval, on so many samples, says of a margin."""
+    low, high = ends
     if low > -margin:
         return Certificate(margin, CERTIFIED, 0)
     if high < -margin:
         return Certificate(margin, REGRESSION, 0)
-    distance = abs(outcomes.difference + margin)
+    distance = abs(difference + margin)
     if not distance:
         # On the margin itself no number of samples tells.
         return Certificate(margin, UNKNOWN, -1)
-    needed = math.ceil(outcomes.total * ((high - low) / 2 / distance) ** 2)
-    return Certificate(margin, UNKNOWN, max(1, needed - outcomes.total))
+    needed = math.ceil(total * ((high - low) / 2 / distance) ** 2)
+    return Certificate(margin, UNKNOWN, max(1, needed - total))
 
 
 def samples_needed(reference_share: float, changed: float, margin: float, power: float) -> int:

@@ -58,6 +58,23 @@ def test_a_margin_has_three_outcomes(lost: int, won: int, outcome: str) -> None:
     assert (found.more_samples > 0) == (outcome == UNKNOWN)
 
 
+@pytest.mark.parametrize(("lost", "won"), [(50, 45), (100, 20), (150, 20), (300, 20), (0, 0), (0, 300)])
+def test_a_margins_p_value_is_where_the_interval_ends_at_it(lost: int, won: int) -> None:
+    outcomes = Outcomes(9000 - lost - won, lost, won, 1000, lost + won)
+    p = outcomes.margin_p_value(0.0093)
+    assert (p < 0.05) == (certify(outcomes, 0.0093).outcome != UNKNOWN)
+    if p > 1e-9:
+        assert min(abs(end + 0.0093) for end in outcomes.interval(1 - p)) < 1e-9
+    assert outcomes.margin_p_value(-outcomes.difference) == 1
+
+
+def test_a_loss_that_is_just_the_margin_is_seldom_certified() -> None:
+    """Of 1,000 variants that lose just the margin at most 70 are told from it, on either side."""
+    draw = np.random.default_rng(9).multinomial(10_000, [0.9207, 0.0133, 0.004, 0.062], 1000).tolist()
+    found = [Outcomes(*counts, 0).margin_p_value(0.0093) for counts in draw]
+    assert sum(p < 0.05 for p in found) <= 70 and sum(p < 0.5 for p in found) >= 400
+
+
 def test_as_many_samples_as_it_asks_for_tell() -> None:
     few = Outcomes(8880, 100, 20, 1000, 120)
     found = certify(few, 0.0093)

@@ -27,7 +27,7 @@ RUNTIME_FILES = (
 # These are nothing without torch, and are themselves imported only where a model is built.
 TORCH_FILES = ("reference_models/*/network.py", "tools/train.py")
 # Slow to import, and needed by few.
-LATE = RUNTIMES | {"matplotlib", "scipy"}
+LATE = RUNTIMES | {"matplotlib", "pycocotools", "scipy"}
 
 # Beside the commands, which have a main.
 MAY_PRINT = ("common/flags.py", "suite/progress.py", "suite/report.py")
@@ -154,6 +154,7 @@ def test_what_a_room_may_do_is_left_alone(path: str, source: str) -> None:
 
 PLUGINS = ("reference_models", "suite.backends", "suite.optimizations")
 LIGHT = (
+    "accuracy_scripts.certify",
     "accuracy_scripts.top1",
     "suite.plan",
     "suite.run",

@@ -43,3 +43,21 @@ def test_what_cannot_be_read_has_none() -> None:
     made = case("offline")
     assert goodput_of(replace(made.performance, timeline=None), made.facts) is None
     assert goodput_of(replace(made.performance, answers=None), made.facts) is None
+
+
+@pytest.mark.parametrize("share", [0.93, 0.5])
+def test_the_true_share_of_right_answers_lies_within_its_interval(share: float) -> None:
+    """Of 1,000 runs of a model that is right so often: what LoadGen logged is a sample of what it answered."""
+    made, draw = case("offline"), np.random.default_rng(23)
+    answers, seen = made.performance.answers, made.performance.timeline
+    assert answers is not None and seen is not None
+    truth = made.facts.truth[answers.indices].astype(np.int64)
+
+    def covered() -> bool:
+        labels = np.where(draw.random(len(truth)) < share, truth, (truth + 1) % 10)
+        payload = labels.astype("<i8").reshape(-1, 1).view(np.uint8)
+        found = goodput_of(with_answers(made.performance, payload=payload), made.facts)
+        assert found
+        return found.low_95 <= share * seen.throughput <= found.high_95
+
+    assert 930 <= sum(covered() for _ in range(1000)) <= 970

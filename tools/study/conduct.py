@@ -24,7 +24,7 @@ from suite.search import as_requested
 from suite.variant import Serving
 from tools.study import narrow, shelf
 from tools.study.clock import Clock
-from tools.study.contests import Places, all_blocks, contest, plan_of, stream
+from tools.study.contests import Places, contest, plan_of, processes, stream
 from tools.study.plan import REFERENCE, Cell, Study
 from tools.study.shelf import Answers
 
@@ -52,7 +52,7 @@ def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry
             _measure_all(study, places, clock, share)
             _judge_all(study, places, clock)
         if not math.isinf(budget_s):
-            # What is still left makes what may count known better, and then judges all of that.
+            # What is still left has what may count measured in more processes, and then judges all of that.
             narrow.carry_out([*to_judge(study, places.folder, everything=True)], study, places, clock)
             _judge_all(study, places, clock, everything=True)
     took = {"cells": clock.spent(shelf.CELLS), "full runs": clock.spent(shelf.VERDICTS)}
@@ -122,7 +122,7 @@ def _ratio(study: Study, cell: Cell, folder: Path) -> float:
     """Returns a cell's throughput over the reference's, of all its repetitions that were measured."""
     records = {one: shelf.measured(folder, one) for one in study.cells if one.first == cell}
     known = {one: record for one, record in records.items() if record and record["state"] == "measured"}
-    return ratio([block for one, record in known.items() for block in all_blocks(folder, one, record)])
+    return ratio([block for one, record in known.items() for own in processes(folder, one, record) for block in own])
 
 
 def _measure(study: Study, cell: Cell, places: Places) -> None:
@@ -147,7 +147,7 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
     """Returns what the contest of a cell with its reference found, and what was made and how it was served."""
     reference = prepare.make(plan_of(cell.reference, "accuracy", places))
     made = prepare.make(plan_of(cell, "accuracy", places)) if cell.recipe else reference
-    serving = _serving(cell, places)
+    serving = _serving(study, cell, places)
     terms = Terms(
         seconds=study.seconds,
         least_blocks=study.least_blocks,
@@ -163,15 +163,18 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
     return found, {"variant": made.variant.record(), "serving": asdict(own), **about}
 
 
-def _serving(cell: Cell, places: Places) -> Serving:
-    """Returns how the reference is served in its contests, and a variant as far as its recipe asks for nothing else."""
+def _serving(study: Study, cell: Cell, places: Places) -> Serving:
+    """Returns how the reference is served in its contests, and a variant as far as its recipe asks for nothing else.
+
+    Its full runs are served so too: what was tuned is kept.
+    """
     known = shelf.measured(places.folder, cell.first.reference)
     if known and known["state"] == "measured":
         return Serving(**known["serving"])
     if cell != cell.first.reference:
         because = known["reason"] if known else "it was not measured"
         raise RunFailed(f"Its reference could not be measured: {because}")
-    return prepare.ready(plan_of(cell, "accuracy", places)).serving
+    return prepare.ready(plan_of(cell, "accuracy", places, study.tune)).serving
 
 
 def judge(cell: Cell, places: Places) -> None:

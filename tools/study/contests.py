@@ -25,8 +25,8 @@ class Places:
     data_dir: Callable[[str], str]
 
 
-def plan_of(cell: Cell, mode: str, places: Places) -> Plan:
-    """Returns the plan of a cell's run."""
+def plan_of(cell: Cell, mode: str, places: Places, tune_s: float = 0.0) -> Plan:
+    """Returns the plan of a cell's run, whose serving is tuned for so many seconds."""
     return resolve(
         Asked(
             workload=cell.workload,
@@ -36,6 +36,7 @@ def plan_of(cell: Cell, mode: str, places: Places) -> Plan:
             profile="quick",
             optimize=cell.recipe,
             end_to_end=cell.end_to_end,
+            tune_seconds=tune_s or None,
             data_dir=places.data_dir,
             cache_dir=str(places.cache),
             results_dir=str(places.folder / shelf.RESULTS),
@@ -84,14 +85,18 @@ def blocks(record: dict[str, Any]) -> list[Block]:
     return [Block(tuple(one["reference"]), tuple(one["variant"]), one["reference_outside"]) for one in record["blocks"]]
 
 
-def all_blocks(folder: Path, cell: Cell, record: dict[str, Any]) -> list[Block]:
-    """Returns the blocks of a cell's record, and those that a budget was left for."""
-    found = blocks(record)
+def processes(folder: Path, cell: Cell, record: dict[str, Any]) -> list[list[Block]]:
+    """Returns the blocks of a cell's record, and those of each process that a budget was left for.
+
+    Of several the first has no more than the others, so that each knows its ratio alike.
+    """
+    found = [blocks(record)]
     while (more := shelf.recorded(folder, shelf.MORE, more_name(cell, len(found)))) and more.get("blocks"):
-        found += blocks(more)
+        found[0] = found[0][: record["first_blocks"]]
+        found.append(blocks(more))
     return found
 
 
 def more_name(cell: Cell, before: int) -> str:
-    """Returns the name of the record of those blocks that follow so many."""
-    return f"{cell.id}-{before}"
+    """Returns the name of the record of the process that follows so many."""
+    return f"{cell.id}-{before + 1}"

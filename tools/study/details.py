@@ -75,7 +75,8 @@ def _loss(row: Row) -> str:
     if certificate is None:
         return ""
     more = f"; about {certificate.more_samples:,} more samples would" if certificate.more_samples > 0 else ""
-    return f"{certificate.outcome} ({100 * certificate.margin:.2f} points){more}"
+    outcome = f"{certificate.outcome}, by itself" if row.certified_alone else certificate.outcome
+    return f"{outcome} ({100 * certificate.margin:.2f} points){more}"
 
 
 def _flips(own: Sequence[Row]) -> list[list[str]]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from accuracy_scripts.paired import (
     CERTIFIED,
+    CONFIDENCE,
+    UNKNOWN,
     Certificate,
     Outcomes,
     SliceOutcome,
@@ -28,8 +30,8 @@ from common.statistics import holm, two_stage_interval
 from suite import notes, plugins, recipes
 from suite.law.eligible import emulates
 from suite.probes.contest import Block, interval, ratio
-from tools.study import shelf
-from tools.study.contests import all_blocks, more_name
+from tools.study import narrow, shelf
+from tools.study.contests import more_name, processes
 from tools.study.plan import REFERENCE, Cell, Study
 
 # What a row's throughput is worth.
@@ -54,9 +56,10 @@ class Row:
 
     `classes` are the outcomes by class, the greatest loss first. `ratio` is its throughput over the reference's, 0
     where it has none of its own (what is emulated), `ends` its 95 % interval where there were blocks enough, over all
-    repetitions that were measured; `missing` are those that were not, by their numbers. `notes` are what the machine
+    processes in which it was measured; `missing` are the repetitions that were not. `notes` are what the machine
     did meanwhile. `figure` is that of the full run, where there was one, `goodput` its right
-    answers in time a second. `p_holm` holds for all rows of the study together. `before` is what the last step of a
+    answers in time a second. `p_holm` holds for all rows of the study together, as does `certificate_p_holm`, of the
+    loss against its margin. `before` is what the last step of a
     chain changed of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's
     confidence, the least first; `changes_with_batch` is the share of answers that smaller batches with other samples
     change. `record` and `evidence` are where it all is from, as named from the study's folder.
@@ -70,7 +73,7 @@ class Row:
     ratio: float = 0.0
     ends: tuple[float, float] | None = None
     blocks: int = 0
-    repetitions: int = 1
+    processes: int = 1
     missing: tuple[int, ...] = ()
     outcomes: Outcomes | None = None
     certificate: Certificate | None = None
@@ -79,6 +82,7 @@ class Row:
     unsure: tuple[SliceOutcome, ...] = ()
     changes_with_batch: float = 0.0
     p_holm: float = 1.0
+    certificate_p_holm: float = 1.0
     arithmetic: dict[str, int] | None = None
     figure: float | None = None
     goodput: float | None = None
@@ -108,6 +112,12 @@ class Row:
         return self.ends or (0.0, inf)
 
     @property
+    def certified_alone(self) -> bool:
+        """Whether its certificate holds, and would not for all rows of the study together."""
+        told = self.certificate is not None and self.certificate.outcome != UNKNOWN
+        return told and self.certificate_p_holm > 1 - CONFIDENCE
+
+    @property
     def certified_ratio(self) -> float:
         """The lower end of the ratio where full runs count and the accuracy is certified within the margin, else 0."""
         sure = self.state == COUNTS and self.certificate is not None and self.certificate.outcome == CERTIFIED
@@ -133,10 +143,22 @@ def rows(study: Study, folder: Path, data_dir: Callable[[str], str]) -> list[Row
             truths[cell.workload] = workload.open_dataset(Path(data_dir(workload.dataset_name))).truth()
         again = [one for one in study.cells if one.first == cell != one]
         found.append(_row(cell, again, folder, truths[cell.workload], cores))
-    compared = [row for row in found if row.outcomes is not None and row.cell.recipe != REFERENCE]
-    together = holm([row.outcomes.p_value for row in compared if row.outcomes])
-    by_cell = {row.cell: p for row, p in zip(compared, together, strict=True)}
-    return [replace(row, p_holm=by_cell.get(row.cell, 1.0)) for row in found]
+    return _together(found)
+
+
+def _together(found: Sequence[Row]) -> list[Row]:
+    """Returns the rows with the p-values that hold for all of them together."""
+    compared = {row.cell: row for row in found if row.outcomes and row.certificate and row.cell.recipe != REFERENCE}
+    known = [(row.outcomes, row.certificate) for row in compared.values() if row.outcomes and row.certificate]
+    changed = holm([outcomes.p_value for outcomes, _ in known])
+    beyond = holm([outcomes.margin_p_value(certificate.margin) for outcomes, certificate in known])
+    by_cell = dict(zip(compared, zip(changed, beyond, strict=True), strict=True))
+    return [
+        replace(row, p_holm=by_cell[row.cell][0], certificate_p_holm=by_cell[row.cell][1])
+        if row.cell in by_cell
+        else row
+        for row in found
+    ]
 
 
 def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], cores: float) -> Row:
@@ -150,8 +172,12 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
     first, record = next(iter(measured.items()))
     workload = plugins.workload(cell.workload)
     reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, first, record).labels
-    ours, turns = reference.labels, [all_blocks(folder, one, known) for one, known in measured.items()]
-    speed, ends = (0.0, None) if recipes.emulated(cell.recipe) else pace(turns, record["first_blocks"])
+    ours, turns = reference.labels, [own for one, known in measured.items() for own in processes(folder, one, known)]
+    # How many repetitions there are was decided beforehand, how many processes besides by the first few.
+    stage = len(turns) if len(turns) == len(measured) else narrow.FIRST
+    # Too few have a wider interval than one.
+    turns = turns if len(turns) >= stage else turns[: len(measured)]
+    speed, ends = (0.0, None) if recipes.emulated(cell.recipe) else pace(turns, record["first_blocks"], stage)
     outcomes, before = compare(ours, theirs, truth), _before(cell, folder)
     judged = shelf.verdict(folder, cell)
     metric = judged["verdict"]["metric"] if judged and judged["state"] == "judged" else None
@@ -164,7 +190,7 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
         ratio=speed,
         ends=ends,
         blocks=sum(map(len, turns)),
-        repetitions=len(turns),
+        processes=len(turns),
         missing=tuple(one.repetition for one in (cell, *again) if one not in measured),
         outcomes=outcomes,
         certificate=certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share),
@@ -184,16 +210,19 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
     )
 
 
-def pace(turns: Sequence[Sequence[Block]], first_blocks: int) -> tuple[float, tuple[float, float] | None]:
-    """Returns a variant's throughput over the reference's by the blocks of its repetitions, and its 95 % interval.
+def pace(
+    turns: Sequence[Sequence[Block]], first_blocks: int, first_processes: int
+) -> tuple[float, tuple[float, float] | None]:
+    """Returns a variant's throughput over the reference's by the blocks of its processes, and its 95 % interval.
 
     Of several, what varies are their own ratios and not their blocks, since a process may be quicker than the next
-    from its start to its end (Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013).
+    from its start to its end (Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013). So many blocks
+    of one process, and so many processes, decided how many there are.
     """
     if len(turns) == 1:
         return ratio(turns[0]), interval(turns[0], first_blocks)
     logs = [log(ratio(own)) for own in turns]
-    low, high = two_stage_interval(logs, len(logs))
+    low, high = two_stage_interval(logs, min(first_processes, len(logs)))
     return exp(fmean(logs)), (exp(low), exp(high))
 
 
@@ -204,11 +233,11 @@ def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[
         if record["state"] != "measured":
             yield f"{which} failed: {record['reason']}"
             continue
-        found = _notes(record, all_blocks(folder, cell, record), cores)
+        turns = processes(folder, cell, record)
+        found = _notes(record, [block for own in turns for block in own], cores)
         yield from (f"{which}: {note}" if which else note for note in found)
-        name = more_name(cell, len(all_blocks(folder, cell, record)))
-        if failed := shelf.recorded(folder, shelf.MORE, name):
-            yield f"{which}{': ' if which else ''}more blocks failed: {failed['reason']}"
+        if failed := shelf.recorded(folder, shelf.MORE, more_name(cell, len(turns))):
+            yield f"{which}{': ' if which else ''}another process failed: {failed['reason']}"
         if changed := int(np.count_nonzero(shelf.answers(folder, cell, record).labels != theirs)):
             yield f"{which} answered {changed:,} samples otherwise than the first"
 

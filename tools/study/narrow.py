@@ -1,7 +1,7 @@
-"""What a budget has left after cells and full runs: more blocks of what may count, until its interval is narrow enough.
+"""What a budget has left after cells and full runs: more processes for what may count, until it is known well enough.
 
-A cell's first blocks tell how many more it takes (Stein's two stages). Each few are of a process of their own: how much
-processes differ among themselves is not in an interval that the spread within the first one makes.
+A process may be quicker than the next from its start to its end, so more blocks in one process would only tell that
+process better. The first few processes tell how many it takes (Stein's two stages, with each one's ratio as a value).
 """
 
 from collections.abc import Sequence
@@ -12,60 +12,78 @@ from typing import Any
 
 from common.errors import TandemError
 from common.statistics import two_stage_count
+from suite.probes.contest import ratio
 from suite.progress import say
 from suite.variant import Serving
 from tools.study import shelf
 from tools.study.clock import Clock
-from tools.study.contests import Places, all_blocks, more_name, turns
+from tools.study.contests import Places, more_name, processes, turns
 from tools.study.plan import REFERENCE, Cell, Study
 
-# So many at a time, and then all others: what a budget ends early is known about alike.
-AT_ONCE = 4
+# So many processes tell how many it takes: of three Student's t is a third wider still.
+FIRST = 4
 # A block has four turns; a process takes so many seconds beside them.
 TURNS, PROCESS_S = 4, 5.0
 
 
 def carry_out(cells: Sequence[Cell], study: Study, places: Places, clock: Clock) -> None:
-    """Has the cells that are not known well enough take more turns, as long as there is time."""
+    """Has the cells that are not known well enough measured in more processes, as long as there is time.
+
+    None begins with what it cannot bring to the first few: the interval of two is wider than that of one.
+    """
     begun = True
     while begun:
-        due = {cell: count for cell in cells if (count := missing(cell, study, places.folder))}
         begun = False
-        for cell, count in due.items():
+        for cell in cells:
+            count = missing(cell, study, places.folder)
             kind = f"{shelf.MORE}/{cell.backend}/{cell.scenario}"
-            if not clock.allows(max(clock.longest(kind), PROCESS_S + TURNS * study.seconds * count)):
+            step_s = max(clock.longest(kind), PROCESS_S + TURNS * study.seconds * study.least_blocks)
+            if not count or not clock.allows(step_s * count):
                 continue
-            say(f"study: {count} more blocks: {cell.workload}, {cell.setting}, {cell.title}, {clock.said()}")
-            clock.done(kind, _more(cell, count, places))
+            for number in range(1, count + 1):
+                what = f"{cell.workload}, {cell.setting}, {cell.title}, {clock.said()}"
+                say(f"study: process {number} of {count} more: {what}")
+                clock.done(kind, _more(cell, places))
+                if not missing(cell, study, places.folder) or not clock.allows(clock.longest(kind)):
+                    break
             begun = True
 
 
 def missing(cell: Cell, study: Study, folder: Path) -> int:
-    """Returns how many more blocks a cell takes next, 0 where it is known well enough or they failed.
+    """Returns how many more processes a cell takes next, 0 where it is known well enough or one failed.
 
-    Of repetitions it is their own spread that decides, which more blocks of one do not change.
+    Of repetitions the plan decides how many there are.
     """
     record = shelf.measured(folder, cell)
     again = any(one.first == cell != one for one in study.cells)
     if record is None or record["state"] != "measured" or cell.recipe == REFERENCE or again:
         return 0
-    logs = [one.log_ratio for one in all_blocks(folder, cell, record)]
-    if len(logs) < record["first_blocks"] or shelf.recorded(folder, shelf.MORE, more_name(cell, len(logs))):
+    known = processes(folder, cell, record)
+    if len(known[0]) < record["first_blocks"] or shelf.recorded(folder, shelf.MORE, more_name(cell, len(known))):
         return 0
-    needed = two_stage_count(logs[: record["first_blocks"]], log(1 + study.width))
-    return min(AT_ONCE, max(0, needed - len(logs)))
+    return due([log(ratio(own)) for own in known], study.width)
 
 
-def _more(cell: Cell, count: int, places: Places) -> str:
-    """Keeps so many more blocks of a cell, or why there are none; returns the name of their record."""
+def due(logs: Sequence[float], width: float) -> int:
+    """Returns how many processes come next, by the logarithms of the ratios of those that there are.
+
+    First those that tell how many it takes, then one at a time.
+    """
+    if len(logs) < FIRST:
+        return FIRST - len(logs)
+    return int(two_stage_count(logs[:FIRST], log(1 + width)) > len(logs))
+
+
+def _more(cell: Cell, places: Places) -> str:
+    """Keeps the blocks of one more process of a cell, or why there are none; returns the name of their record."""
     record, base = shelf.measured(places.folder, cell), shelf.measured(places.folder, cell.reference)
     assert record and base
-    name = more_name(cell, len(all_blocks(places.folder, cell, record)))
+    name = more_name(cell, len(processes(places.folder, cell, record)))
     served = Serving(**base["serving"]), Serving(**record["serving"])
     found: dict[str, Any] = {"cell": asdict(cell), "state": "measured", "reason": None}
     try:
-        # As long as the first ones: shorter turns spread more.
-        found["blocks"] = turns(cell, served, record["seconds"], count, places, "study")
+        # As long and as many as the first ones: a process of fewer would spread more.
+        found["blocks"] = turns(cell, served, record["seconds"], record["first_blocks"], places, "study")
     except TandemError as error:
         found.update(state="failed", reason=str(error))
         say(f"study: {cell.title} failed: {error}")

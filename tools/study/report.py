@@ -62,8 +62,8 @@ READING_ROWS = (
     "side by side in one process. Offline and in Server it is samples/s with all sessions busy, in the batches of "
     "either; in the streams one over the percentile of a query's latency. 95 %: Student's t on the logarithms of the "
     "blocks' ratios, by the spread of those that told how many there had to be (Stein); one block has none. Of several "
-    "repetitions, each a process of its own, it is Student's t on theirs. The "
-    "reference's own row is the reference against itself: the noise floor.",
+    "processes (repetitions, or what a budget had time for) it is Student's t on their ratios; of one it does not say "
+    "how much another would differ. The reference's own row is the reference against itself: the noise floor.",
     "What is emulated has an accuracy, and no throughput of its own.",
     "points: top-1 against the reference on the same samples, with Newcombe's interval; p: McNemar's exact test, by "
     "Holm for all rows of the study together; changed: answers that are not the reference's; worst class: what the "
@@ -76,7 +76,8 @@ READING = (
     *READING_ROWS,
     "counts for: the throughput where full runs count, 0 where they do not, and not judged where there were none. "
     "Certified: the lower end of its interval, where the loss is certified too. Right answers/s: of the full run, in "
-    "Server those within the limit. Least change seen: of the throughput, by an interval as wide. Errors: wrong "
+    "Server those within the limit. Loss: each row's certificate is at 95 %; by itself: not for all rows of the study "
+    "together (Holm). Least change seen: of the throughput, by an interval as wide. Errors: wrong "
     "answers over the reference's, with the interval of paired counts (Bonett and Price). Ranks: ✗ is worth nothing, ? "
     "had no full runs.",
     "pictures: green counts, red is worth nothing, grey had no full runs; a triangle lies deeper than is drawn; the "
@@ -95,6 +96,7 @@ def answers(rows: Sequence[Row]) -> Iterable[str]:
             yield f"**{title}**: nothing that counts is surely faster than the reference.{lies}"
         else:
             sure = "certified" if best.certificate and best.certificate.outcome == CERTIFIED else "not certified"
+            sure += ", by itself" if best.certified_alone else ""
             yield f"**{title}**: use `{best.cell.title}`: {_times(best)} the reference, {_points(best)}, {sure}.{lies}"
     for title, own in _grouped(rows):
         if all(row.state == LEFT_OUT for row in own):

@@ -3,7 +3,7 @@
 study.json         the machine and the sources that all of it is of; lock: held while a process is at it
 cells/ID.json      what was measured of a cell, or why it could not be; ID.npz: its answers and its confidence in
                    each, in index order
-more/ID-N.json     blocks that follow a cell's first N, for which a budget had time left
+processes/ID-N.json  blocks of a cell's N-th process, for which a budget had time left
 verdicts/ID.json   the verdict of its full runs, which lie in results/
 clocks/study.json  how long each step took; best-ID.json: likewise of the search for what is faster than a reference
 looks/, turns/     what that search has seen of a cell
@@ -27,7 +27,7 @@ from tools.study.plan import Cell
 
 SCHEMA = 1
 ABOUT, CELLS, VERDICTS, RESULTS, LOCK = "study.json", "cells", "verdicts", "results", "lock"
-LOOKS, TURNS, CLOCKS, MORE = "looks", "turns", "clocks", "more"
+LOOKS, TURNS, CLOCKS, MORE = "looks", "turns", "clocks", "processes"
 
 
 class Answers(NamedTuple):

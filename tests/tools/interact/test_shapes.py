@@ -1,11 +1,13 @@
 """What is said of a map follows from its figures: seen, not seen, or nobody can tell."""
 
 from dataclasses import replace
+from math import log
 
+import numpy as np
 import pytest
 
 from tests.tools.interact.made_up import chart
-from tools.interact.conduct import Chart
+from tools.interact.conduct import ROUNDS, Chart, Measured
 from tools.interact.grid import Axes, Cell
 from tools.interact.shapes import NOT_SEEN, SEEN, UNKNOWN, UNMEASURED, Ratio, Shape, ratio_of, shapes
 
@@ -114,3 +116,21 @@ def test_a_ratio_that_was_chosen_from_many_is_less_sure() -> None:
         NOT_SEEN,
         UNKNOWN,
     ]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "comparisons", "least", "most"), [(1, 1, 930, 970), (3, 1, 930, 970), (1, 4, 980, 995)]
+)
+def test_a_ratio_lies_within_its_interval(pairs: int, comparisons: int, least: int, most: int) -> None:
+    """Of 1,000 maps, in whose rounds the machine as a whole is quicker or slower: one claim of 95 %, or of four."""
+    draw = np.random.default_rng(19)
+
+    def measured(level: float, of_rounds: np.ndarray) -> Measured:
+        return Measured(Cell(1, 1, 1, 0), tuple(np.exp(draw.normal(level, 0.03, ROUNDS) + of_rounds).tolist()))
+
+    def covered() -> bool:
+        of_rounds = draw.normal(0.0, 0.2, ROUNDS)
+        found = ratio_of([(measured(log(1.3), of_rounds), measured(0.0, of_rounds)) for _ in range(pairs)], comparisons)
+        return found.low <= 1.3 <= found.high
+
+    assert least <= sum(covered() for _ in range(1000)) <= most

@@ -39,11 +39,11 @@ class Studied(Made):
         self.steps.append(("runs", cell))
         self.now += PEAK_S if cell.scenario == "server" else RUN_S
 
-    def _more(self, cell: Cell, count: int, places: Places) -> str:
+    def _more(self, cell: Cell, places: Places) -> str:
         record = shelf.measured(self.folder, cell)
         assert record
-        name = contests.more_name(cell, len(contests.all_blocks(self.folder, cell, record)))
-        shelf.keep(self.folder, shelf.MORE, name, {"state": "measured", "blocks": two_blocks(1.0)[:1] * count})
+        name = contests.more_name(cell, len(contests.processes(self.folder, cell, record)))
+        shelf.keep(self.folder, shelf.MORE, name, {"state": "measured", "blocks": two_blocks(1.0)})
         self.steps.append(("more", cell))
         self.now += MORE_S
         return name
@@ -64,11 +64,14 @@ def test_a_budget_is_kept_and_a_larger_one_goes_on_with_what_was_left_out(
     # search for a peak is begun that would not end.
     assert study.go_on(170) == 170
     assert [cell.scenario for kind, cell in study.steps if kind == "runs"] == ["offline"] * 4
-    # What a peak leaves is for more blocks of what may count, one after another.
+    # What a peak leaves is no time for three more processes of what may count; more full runs fit.
     assert study.go_on(330) == 320
-    assert [kind for kind, _ in study.steps[13:]] == ["runs", "more", "more"] and study.steps[13][1] == SERVER
-    assert len(study.steps) == len(set(study.steps))
-    assert study.go_on(float("inf")) == 320
+    assert [kind for kind, _ in study.steps[13:]] == ["runs"] * 4 and study.steps[13][1] == SERVER
+    # Here there is time for three, of the fastest.
+    assert study.go_on(420) == 410
+    assert study.steps[17:] == [("more", study.steps[17][1])] * 3
+    assert len(study.steps[:17]) == len(set(study.steps[:17]))
+    assert study.go_on(float("inf")) == 410
 
 
 def test_of_a_larger_budget_cells_get_what_the_full_runs_before_do_not_need_again(

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from accuracy_scripts.paired import CERTIFIED
 from common.errors import UsageError
+from common.statistics import holm
 from tests.tools.study.made import MOBILENET, RESNET, Made, of
 from tools.study import conduct, findings, ledger, page, picture, report, shelf, table
 from tools.study.chain import chains
+from tools.study.details import WORTH, details
 from tools.study.findings import COUNTS, EMULATED, FAILED, LEFT_OUT, MISSES, REFUSED, UNJUDGED, Row
 from tools.study.plan import Cell, Study
 
@@ -156,7 +159,7 @@ def test_what_varies_over_repetitions_is_their_own_ratios(made: Made) -> None:
     made.add(replace(cell, repetition=2), 1.3, 703)
     made.cells += [replace(RESNET, repetition=3), replace(cell, repetition=3)]
     (row,) = (row for row in made.rows() if row.cell.recipe == "cluster:8")
-    assert once.ends and row.ends and (row.repetitions, row.blocks, row.missing) == (2, 4, (3,))
+    assert once.ends and row.ends and (row.processes, row.blocks, row.missing) == (2, 4, (3,))
     assert row.ratio == pytest.approx((1.2 * 1.3) ** 0.5, rel=0.01)
     assert row.ends[1] / row.ends[0] > 2 * once.ends[1] / once.ends[0]
     assert row.accuracy == 93.0 and "repetition 2 answered 3 samples otherwise than the first" in row.notes
@@ -172,7 +175,7 @@ def test_a_repetition_that_failed_leaves_the_others(made: Made) -> None:
     made.add(replace(RESNET, repetition=2), 1.0, 663)
     made.add(replace(cell, repetition=2), 1.3, 703)
     (row,) = (row for row in made.rows() if row.cell == cell)
-    assert (row.state, row.repetitions, row.missing) == (UNJUDGED, 1, (1,))
+    assert (row.state, row.processes, row.missing) == (UNJUDGED, 1, (1,))
     assert row.record.endswith(f"{replace(cell, repetition=2).id}.json") and "repetition 1 failed: no room" in row.notes
 
 
@@ -227,6 +230,18 @@ def test_the_p_values_hold_together(made: Made) -> None:
     rows = [row for row in made.rows() if row.outcomes and row.cell.recipe]
     assert all(row.p_holm >= row.outcomes.p_value for row in rows if row.outcomes)
     assert min(row.p_holm for row in rows) < 1e-6
+    known = [(row.outcomes, row.certificate) for row in rows if row.outcomes and row.certificate]
+    together = holm([outcomes.margin_p_value(certificate.margin) for outcomes, certificate in known])
+    assert [row.certificate_p_holm for row in rows] == together
+
+
+def test_what_is_certified_by_itself_alone_says_so(made: Made) -> None:
+    certified = [row for row in made.rows() if row.certificate and row.certificate.outcome == CERTIFIED]
+    row = next(row for row in certified if row.cell.recipe)
+    for p, words in ((0.2, "certified, by itself ("), (0.001, "certified (")):
+        tables = details([replace(row, certificate_p_holm=p)])
+        (loss,) = (line[WORTH.index("loss")] for _, head, lines in tables if head == WORTH for line in lines)
+        assert loss.startswith(words)
 
 
 def test_the_report_begins_with_what_to_use_and_what_lies(made: Made) -> None:

@@ -1,15 +1,18 @@
-"""More blocks of what may count: as many as the first ones tell, and with them an interval as narrow as was asked."""
+"""More processes of what may count: as many as the first few tell, and with them an interval as narrow as was asked."""
 
 from dataclasses import replace
-from math import log
+from math import exp, log
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.statistics import two_stage_count
-from tests.tools.study.made import RESNET, Made, of, two_blocks
-from tools.study import contests, narrow, shelf
-from tools.study.plan import Study
+from suite.probes.contest import Block, ratio
+from tests.tools.study.made import RESNET, Made, data_dir, of, two_blocks
+from tools.study import contests, findings, narrow, shelf
+from tools.study.clock import Clock
+from tools.study.plan import Cell, Study, default
 
 pytestmark = pytest.mark.side_by_side
 
@@ -24,39 +27,95 @@ def made(tmp_path: Path) -> Made:
     return found
 
 
-def keep(made: Made, before: int, count: int) -> None:
-    blocks = [two_blocks(2.0)[number % 2] for number in range(count)]
-    record = {"state": "measured", "reason": None, "blocks": blocks}
+def keep(made: Made, before: int, ratio: float) -> None:
+    record = {"state": "measured", "reason": None, "blocks": two_blocks(ratio)}
     shelf.keep(made.folder, shelf.MORE, contests.more_name(INT8, before), record)
 
 
-def test_the_first_blocks_tell_how_many_it_takes(made: Made) -> None:
-    study = Study(tuple(made.cells), width=0.05)
-    (row,) = (row for row in made.rows() if row.cell == INT8)
-    assert row.ends and row.ends[1] / row.ends[0] > 1.05**2
-    record = shelf.measured(made.folder, INT8)
-    assert record
-    first = [one.log_ratio for one in contests.blocks(record)]
-    needed = two_stage_count(first, log(1.05))
-    assert 2 + narrow.AT_ONCE > needed > 2
-    assert narrow.missing(INT8, study, made.folder) == needed - 2
-    keep(made, 2, needed - 2)
+def test_the_first_processes_tell_how_many_it_takes(made: Made) -> None:
+    study, ratios = Study(tuple(made.cells), width=0.01), [2.0, 2.02, 1.98, 2.0, 2.01, 1.99, 2.0, 2.01, 1.99, 2.0]
+    assert narrow.missing(INT8, study, made.folder) == narrow.FIRST - 1
+    for before in range(1, narrow.FIRST):
+        keep(made, before, ratios[before])
+    needed = two_stage_count(np.log(ratios[: narrow.FIRST]).tolist(), log(1.01))
+    assert narrow.FIRST < needed < len(ratios)
+    for before in range(narrow.FIRST, needed):
+        assert narrow.missing(INT8, study, made.folder) == 1
+        keep(made, before, ratios[before])
     assert narrow.missing(INT8, study, made.folder) == 0
-    (narrower,) = (row for row in made.rows() if row.cell == INT8)
-    assert narrower.blocks == needed and narrower.ends and narrower.ends[1] / narrower.ends[0] <= 1.05**2 + 1e-9
+    (row,) = (row for row in made.rows() if row.cell == INT8)
+    assert (row.processes, row.blocks) == (needed, 2 * needed)
+    assert row.ends and row.ends[1] / row.ends[0] <= 1.01**2 + 1e-9
 
 
-def test_of_many_blocks_a_few_at_a_time(made: Made) -> None:
-    assert narrow.missing(INT8, Study(tuple(made.cells), width=0.001), made.folder) == narrow.AT_ONCE
+@pytest.mark.parametrize(("of_processes", "of_blocks"), [(0.02, 0.03), (0.0, 0.05), (0.05, 0.01)])
+def test_the_interval_covers_the_ratio_however_much_processes_differ(of_processes: float, of_blocks: float) -> None:
+    """Of 1,000 studies with time enough at least 930 and at most 970, at the study's own settings."""
+    draw, study = np.random.default_rng(5), default(["fashion-resnet"], quick=False)
+
+    def process() -> list[Block]:
+        middle = draw.normal(0.3, of_processes)
+        found = np.exp(draw.normal(middle, of_blocks, study.least_blocks))
+        return [Block((1000.0, 1000.0), (1000.0 * one, 1000.0 * one), True) for one in found.tolist()]
+
+    def covered() -> bool:
+        turns = [process()]
+        while count := narrow.due([log(ratio(own)) for own in turns], study.width):
+            turns += [process() for _ in range(count)]
+        _, ends = findings.pace(turns, study.least_blocks, narrow.FIRST)
+        assert ends and ends[1] / ends[0] <= (1 + study.width) ** 2 + 1e-9
+        return ends[0] <= exp(0.3) <= ends[1]
+
+    assert 930 <= sum(covered() for _ in range(1000)) <= 970
 
 
-def test_where_they_failed_none_are_taken_again(made: Made) -> None:
+def test_too_few_processes_leave_what_one_says(made: Made) -> None:
+    (alone,) = (row for row in made.rows() if row.cell == INT8)
+    for before in range(1, narrow.FIRST - 1):
+        keep(made, before, 2.5)
+        (row,) = (row for row in made.rows() if row.cell == INT8)
+        assert (row.processes, row.ratio, row.ends) == (1, alone.ratio, alone.ends)
+    keep(made, narrow.FIRST - 1, 2.5)
+    (row,) = (row for row in made.rows() if row.cell == INT8)
+    assert row.processes == narrow.FIRST and row.ratio > 2.3
+
+
+def test_a_repetition_that_joins_later_does_not_decide_how_many_there_are(made: Made) -> None:
+    for number, speed in enumerate((2.02, 1.98, 2.0, 2.5, 1.6), 1):
+        keep(made, number, speed)
+    (before,) = (row for row in made.rows() if row.cell == INT8)
+    made.add(replace(RESNET, repetition=2), 1.0, 650)
+    made.add(replace(INT8, repetition=2), 2.0, 650)
+    (row,) = (row for row in made.rows() if row.cell == INT8)
+    # The first four are alike: by their spread it is narrow, by that of all it would not be.
+    assert row.processes == 7 and before.smallest_seen and row.smallest_seen
+    assert row.smallest_seen < before.smallest_seen < 0.02
+
+
+def test_a_failure_ends_a_cells_processes_and_not_the_others(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, begun = of(RESNET, "cluster:8"), []
+    made.add(other, 1.1, 650)
+
+    def fail(cell: Cell, places: contests.Places) -> str:
+        begun.append(cell)
+        shelf.keep(made.folder, shelf.MORE, contests.more_name(cell, 1), {"state": "failed", "reason": "it ended"})
+        return cell.id
+
+    monkeypatch.setattr(narrow, "_more", fail)
+    places = contests.Places(made.folder, made.folder, data_dir)
+    narrow.carry_out([INT8, other], Study(tuple(made.cells)), places, Clock(made.folder, "study", 3600))
+    assert begun == [INT8, other]
+
+
+def test_where_one_failed_none_are_taken_again(made: Made) -> None:
     study = Study(tuple(made.cells), width=0.001)
-    name = contests.more_name(INT8, 2)
+    name = contests.more_name(INT8, 1)
     shelf.keep(made.folder, shelf.MORE, name, {"state": "failed", "reason": "it ended"})
     assert narrow.missing(INT8, study, made.folder) == 0
+    (row,) = (row for row in made.rows() if row.cell == INT8)
+    assert "another process failed: it ended" in row.notes
     shelf.forget_failures(made.folder, tuple(made.cells))
-    assert narrow.missing(INT8, study, made.folder) == narrow.AT_ONCE
+    assert narrow.missing(INT8, study, made.folder) == narrow.FIRST - 1
 
 
 def test_neither_the_reference_nor_repetitions_take_more(made: Made) -> None:
