@@ -25,7 +25,7 @@ class Places:
     data_dir: Callable[[str], str]
 
 
-def plan_of(cell: Cell, mode: str, places: Places, tune_s: float = 0.0) -> Plan:
+def plan_of(cell: Cell, mode: str, places: Places, tune_s: int = 0) -> Plan:
     """Returns the plan of a cell's run, whose serving is tuned for so many seconds."""
     return resolve(
         Asked(

@@ -176,7 +176,7 @@ class Study:
     width: float = 0.03
     verdicts: int = 5
     peaks: int = 3
-    tune: float = 20.0
+    tune: int = 20
 
 
 KEYS: dict[str, type] = {
@@ -192,7 +192,7 @@ KEYS: dict[str, type] = {
     "width": float,
     "verdicts": int,
     "peaks": int,
-    "tune": float,
+    "tune": int,
 }
 # The least and the greatest value of each number.
 RANGES = {
@@ -203,7 +203,7 @@ RANGES = {
     "width": (0.001, 1.0),
     "verdicts": (0, 1000),
     "peaks": (0, 1000),
-    "tune": (0.0, 600.0),
+    "tune": (0, 600),
 }
 
 
