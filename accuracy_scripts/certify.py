@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     why = _too_few(found)
     certificate = Certificate(margin, UNKNOWN, -1) if why else bootstrap.certify(found, margin)
     if JSON.value:
-        print(canonical_json(_record(found, certificate)), end="")
+        print(canonical_json(_record(found, certificate, why)), end="")
     else:
         print("\n".join(_lines(found, certificate, why)))
     return 0 if certificate.outcome == CERTIFIED else 1
@@ -95,7 +95,7 @@ def _array(scores: dict[str, float], names: list[str]) -> NDArray[np.float64]:
     return np.array([scores[name] for name in names], np.float64)
 
 
-def _record(found: Difference, certificate: Certificate) -> dict[str, Any]:
+def _record(found: Difference, certificate: Certificate, why: str) -> dict[str, Any]:
     return {
         "metric": METRIC.value,
         "reference": found.reference,
@@ -107,6 +107,7 @@ def _record(found: Difference, certificate: Certificate) -> dict[str, Any]:
         "differing": found.differing,
         "margin": certificate.margin,
         "outcome": certificate.outcome,
+        "reason": why.removeprefix(": "),
         "more_samples": max(0, certificate.more_samples),
     }
 

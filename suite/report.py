@@ -61,9 +61,8 @@ def _lines(outcome: Outcome) -> list[str]:
         f"{plan.workload} on {plan.backend} {ready.backend_version} ({serving.device}), {plan.scenario}, "
         f"{plan.profile} profile",
         *([_end_to_end(ready.variant.model.chain)] if serving.end_to_end else []),
-        f"{_made(outcome)}, variant {ready.variant.id}; {_count(serving.sessions, 'session')} "
-        f"of {_count(serving.threads, 'thread')}, batches of up to {serving.batch}"
-        f"{_prefetched(serving)}{_pinned(serving)}{', cores kept awake' if serving.awake else ''}",
+        f"{_made(outcome)}, variant {ready.variant.id}; {serving.layout}"
+        f"{_pinned(serving)}{', cores kept awake' if serving.awake else ''}",
         "",
         *(f"  {name:<{width}}  {text}" for name, text in facts),
         "",
@@ -83,10 +82,6 @@ def _made(outcome: Outcome) -> str:
     plan = outcome.ready.plan
     made = plan.recipe or ("reference as that backend runs it" if is_foreign(plan.backend) else "fp32 reference")
     return f"{made} ({', '.join(f'{name}={value}' for name, value in plan.options.items())})" if plan.options else made
-
-
-def _prefetched(serving: Serving) -> str:
-    return f", {_count(serving.prefetch, 'thread')} of each gathering ahead" if serving.prefetch else ""
 
 
 def _pinned(serving: Serving) -> str:

@@ -51,6 +51,19 @@ class Serving:
         # A record that was read holds a list.
         object.__setattr__(self, "pin", tuple(self.pin))
 
+    @property
+    def layout(self) -> str:
+        """Sessions, their threads and the largest batch, for people."""
+        ahead = f", {_count(self.prefetch, 'thread')} of each gathering ahead" if self.prefetch else ""
+        return (
+            f"{_count(self.sessions, 'session')} of {_count(self.threads, 'thread')}, "
+            f"batches of up to {self.batch}{ahead}"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
 
 @dataclass(frozen=True)
 class Variant:

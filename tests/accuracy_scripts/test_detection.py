@@ -100,27 +100,23 @@ def test_a_category_that_a_draw_lacks_is_left_out_of_its_mean() -> None:
     assert found.tolist() == pytest.approx([0.5, 1.0])
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("lost", [0.03, 0.0])
-def test_the_interval_covers_the_difference(tmp_path: Path, lost: float) -> None:
-    """Of 1,000 evaluation sets of 200 images, drawn from 5,000 whose difference is known: at IoU 0.50 and 0.75."""
-    truth, reference, variant = made(5_000, seed=3, lost=lost)
-    ours, theirs = (
-        [_at(one, [0, 5]) for one in side] for side in matched(*written(tmp_path, truth, reference, variant))
-    )
+def test_the_interval_covers_the_difference(tmp_path: Path) -> None:
+    """Of 1,000 evaluation sets of 150 images, drawn from 4,000 whose difference is known: at IoU 0.75."""
+    truth, reference, variant = made(4_000, seed=3, lost=0.03)
+    ours, theirs = ([_at(one, [5]) for one in side] for side in matched(*written(tmp_path, truth, reference, variant)))
     images = len(truth["images"])
     once = np.ones((1, images), np.int64)
     known = float((mean_average_precision(theirs, once) - mean_average_precision(ours, once))[0])
     draw = np.random.default_rng(4)
 
     def covered() -> bool:
-        chosen = draw.choice(images, 200, replace=False)
+        chosen = draw.choice(images, 150, replace=False)
         sides = [[_of(one, chosen, images) for one in side] for side in (ours, theirs)]
         found = of_scores(
             lambda counts: mean_average_precision(sides[0], counts),
             lambda counts: mean_average_precision(sides[1], counts),
-            200,
-            200,
+            150,
+            150,
             draws=400,
         )
         return found.low <= known <= found.high

@@ -24,7 +24,7 @@ from suite.search import as_requested
 from suite.variant import Serving
 from tools.study import narrow, shelf
 from tools.study.clock import Clock
-from tools.study.contests import Places, contest, plan_of, processes, stream
+from tools.study.contests import Places, contest, enough, plan_of, processes, stream
 from tools.study.plan import REFERENCE, Cell, Study
 from tools.study.shelf import Answers
 
@@ -56,7 +56,7 @@ def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry
             narrow.carry_out([*to_judge(study, places.folder, everything=True)], study, places, clock)
             _judge_all(study, places, clock, everything=True)
     took = {"cells": clock.spent(shelf.CELLS), "full runs": clock.spent(shelf.VERDICTS)}
-    return {**took, **({"more turns": more} if (more := clock.spent(shelf.MORE)) else {})}
+    return {**took, **({"more processes": more} if (more := clock.spent(shelf.MORE)) else {})}
 
 
 def _measure_all(study: Study, places: Places, clock: Clock, share: float) -> None:
@@ -122,7 +122,8 @@ def _ratio(study: Study, cell: Cell, folder: Path) -> float:
     """Returns a cell's throughput over the reference's, of all its repetitions that were measured."""
     records = {one: shelf.measured(folder, one) for one in study.cells if one.first == cell}
     known = {one: record for one, record in records.items() if record and record["state"] == "measured"}
-    return ratio([block for one, record in known.items() for own in processes(folder, one, record) for block in own])
+    turns = [enough(processes(folder, one, record), record["first_blocks"]) for one, record in known.items()]
+    return ratio([block for own in turns for process in own for block in process])
 
 
 def _measure(study: Study, cell: Cell, places: Places) -> None:
@@ -147,7 +148,7 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
     """Returns what the contest of a cell with its reference found, and what was made and how it was served."""
     reference = prepare.make(plan_of(cell.reference, "accuracy", places))
     made = prepare.make(plan_of(cell, "accuracy", places)) if cell.recipe else reference
-    serving = _serving(study, cell, places)
+    serving = _serving(cell, places)
     terms = Terms(
         seconds=study.seconds,
         least_blocks=study.least_blocks,
@@ -163,18 +164,15 @@ def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], 
     return found, {"variant": made.variant.record(), "serving": asdict(own), **about}
 
 
-def _serving(study: Study, cell: Cell, places: Places) -> Serving:
-    """Returns how the reference is served in its contests, and a variant as far as its recipe asks for nothing else.
-
-    Its full runs are served so too: what was tuned is kept.
-    """
+def _serving(cell: Cell, places: Places) -> Serving:
+    """Returns how the reference is served in its contests, and a variant as far as its recipe asks for nothing else."""
     known = shelf.measured(places.folder, cell.first.reference)
     if known and known["state"] == "measured":
         return Serving(**known["serving"])
     if cell != cell.first.reference:
         because = known["reason"] if known else "it was not measured"
         raise RunFailed(f"Its reference could not be measured: {because}")
-    return prepare.ready(plan_of(cell, "accuracy", places, study.tune)).serving
+    return prepare.ready(plan_of(cell, "accuracy", places)).serving
 
 
 def judge(cell: Cell, places: Places) -> None:

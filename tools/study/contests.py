@@ -14,6 +14,8 @@ from tools.study.plan import Cell
 
 # The default of a run's --stall-timeout.
 STALL_TIMEOUT_S = 60.0
+# So many processes tell how many a cell takes: of three Student's t is a third wider still.
+FIRST_PROCESSES = 4
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Places:
     data_dir: Callable[[str], str]
 
 
-def plan_of(cell: Cell, mode: str, places: Places, tune_s: int = 0) -> Plan:
-    """Returns the plan of a cell's run, whose serving is tuned for so many seconds."""
+def plan_of(cell: Cell, mode: str, places: Places) -> Plan:
+    """Returns the plan of a cell's run."""
     return resolve(
         Asked(
             workload=cell.workload,
@@ -36,7 +38,6 @@ def plan_of(cell: Cell, mode: str, places: Places, tune_s: int = 0) -> Plan:
             profile="quick",
             optimize=cell.recipe,
             end_to_end=cell.end_to_end,
-            tune_seconds=tune_s or None,
             data_dir=places.data_dir,
             cache_dir=str(places.cache),
             results_dir=str(places.folder / shelf.RESULTS),
@@ -86,15 +87,22 @@ def blocks(record: dict[str, Any]) -> list[Block]:
 
 
 def processes(folder: Path, cell: Cell, record: dict[str, Any]) -> list[list[Block]]:
-    """Returns the blocks of a cell's record, and those of each process that a budget was left for.
-
-    Of several the first has no more than the others, so that each knows its ratio alike.
-    """
+    """Returns the blocks of a cell's record, and those of each process that a budget was left for."""
     found = [blocks(record)]
     while (more := shelf.recorded(folder, shelf.MORE, more_name(cell, len(found)))) and more.get("blocks"):
-        found[0] = found[0][: record["first_blocks"]]
         found.append(blocks(more))
     return found
+
+
+def enough(turns: list[list[Block]], first_blocks: int) -> list[list[Block]]:
+    """Returns the blocks of a cell's processes as far as they make an interval: all, or those of the first alone.
+
+    Two or three have a wider interval than one. Of several the first has no more blocks than the others, so that each
+    knows its ratio alike.
+    """
+    if len(turns) < FIRST_PROCESSES:
+        return turns[:1]
+    return [own[:first_blocks] for own in turns]
 
 
 def more_name(cell: Cell, before: int) -> str:

@@ -30,8 +30,9 @@ from common.statistics import holm, two_stage_interval
 from suite import notes, plugins, recipes
 from suite.law.eligible import emulates
 from suite.probes.contest import Block, interval, ratio
-from tools.study import narrow, shelf
-from tools.study.contests import more_name, processes
+from suite.variant import Serving
+from tools.study import shelf
+from tools.study.contests import FIRST_PROCESSES, enough, more_name, processes
 from tools.study.plan import REFERENCE, Cell, Study
 
 # What a row's throughput is worth.
@@ -63,6 +64,7 @@ class Row:
     chain changed of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's
     confidence, the least first; `changes_with_batch` is the share of answers that smaller batches with other samples
     change. `record` and `evidence` are where it all is from, as named from the study's folder.
+    `serving` is how it was served in its blocks.
     """
 
     cell: Cell
@@ -90,6 +92,7 @@ class Row:
     record: str = ""
     evidence: str = ""
     notes: tuple[str, ...] = ()
+    serving: str = ""
 
     @property
     def smallest_seen(self) -> float | None:
@@ -172,11 +175,9 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
     first, record = next(iter(measured.items()))
     workload = plugins.workload(cell.workload)
     reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, first, record).labels
-    ours, turns = reference.labels, [own for one, known in measured.items() for own in processes(folder, one, known)]
+    ours, turns = reference.labels, [own for one, known in measured.items() for own in _turns(folder, one, known)]
     # How many repetitions there are was decided beforehand, how many processes besides by the first few.
-    stage = len(turns) if len(turns) == len(measured) else narrow.FIRST
-    # Too few have a wider interval than one.
-    turns = turns if len(turns) >= stage else turns[: len(measured)]
+    stage = len(turns) if len(turns) == len(measured) else FIRST_PROCESSES
     speed, ends = (0.0, None) if recipes.emulated(cell.recipe) else pace(turns, record["first_blocks"], stage)
     outcomes, before = compare(ours, theirs, truth), _before(cell, folder)
     judged = shelf.verdict(folder, cell)
@@ -206,6 +207,7 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
         unit=metric["unit"] if metric else "",
         record=f"{shelf.CELLS}/{first.id}.json",
         evidence=judged["result"] if metric and judged else "",
+        serving=Serving(**record["serving"]).layout if "serving" in record else "",
         notes=tuple(_all_notes(folder, known, theirs, cores)),
     )
 
@@ -226,6 +228,10 @@ def pace(
     return exp(fmean(logs)), (exp(low), exp(high))
 
 
+def _turns(folder: Path, cell: Cell, record: dict[str, Any]) -> list[list[Block]]:
+    return enough(processes(folder, cell, record), record["first_blocks"])
+
+
 def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[Any], cores: float) -> Iterator[str]:
     """Yields the notes on all repetitions of a cell, with their numbers where there are several."""
     for cell, record in known.items():
@@ -233,10 +239,9 @@ def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[
         if record["state"] != "measured":
             yield f"{which} failed: {record['reason']}"
             continue
-        turns = processes(folder, cell, record)
-        found = _notes(record, [block for own in turns for block in own], cores)
+        found = _notes(record, [block for own in _turns(folder, cell, record) for block in own], cores)
         yield from (f"{which}: {note}" if which else note for note in found)
-        if failed := shelf.recorded(folder, shelf.MORE, more_name(cell, len(turns))):
+        if failed := shelf.recorded(folder, shelf.MORE, more_name(cell, len(processes(folder, cell, record)))):
             yield f"{which}{': ' if which else ''}another process failed: {failed['reason']}"
         if changed := int(np.count_nonzero(shelf.answers(folder, cell, record).labels != theirs)):
             yield f"{which} answered {changed:,} samples otherwise than the first"

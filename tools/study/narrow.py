@@ -17,11 +17,9 @@ from suite.progress import say
 from suite.variant import Serving
 from tools.study import shelf
 from tools.study.clock import Clock
-from tools.study.contests import Places, more_name, processes, turns
+from tools.study.contests import FIRST_PROCESSES, Places, more_name, processes, turns
 from tools.study.plan import REFERENCE, Cell, Study
 
-# So many processes tell how many it takes: of three Student's t is a third wider still.
-FIRST = 4
 # A block has four turns; a process takes so many seconds beside them.
 TURNS, PROCESS_S = 4, 5.0
 
@@ -61,7 +59,7 @@ def missing(cell: Cell, study: Study, folder: Path) -> int:
     known = processes(folder, cell, record)
     if len(known[0]) < record["first_blocks"] or shelf.recorded(folder, shelf.MORE, more_name(cell, len(known))):
         return 0
-    return due([log(ratio(own)) for own in known], study.width)
+    return due([log(ratio(own[: record["first_blocks"]])) for own in known], study.width)
 
 
 def due(logs: Sequence[float], width: float) -> int:
@@ -69,9 +67,9 @@ def due(logs: Sequence[float], width: float) -> int:
 
     First those that tell how many it takes, then one at a time.
     """
-    if len(logs) < FIRST:
-        return FIRST - len(logs)
-    return int(two_stage_count(logs[:FIRST], log(1 + width)) > len(logs))
+    if len(logs) < FIRST_PROCESSES:
+        return FIRST_PROCESSES - len(logs)
+    return int(two_stage_count(logs[:FIRST_PROCESSES], log(1 + width)) > len(logs))
 
 
 def _more(cell: Cell, places: Places) -> str:

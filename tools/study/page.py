@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from tools.study.details import details
 from tools.study.findings import COUNTS, WORTHLESS, Row
-from tools.study.report import HEAD, READING, answers, cells, front, groups, inverted, left_out, picture
+from tools.study.report import HEAD, READING, answers, cells, front, groups, inverted, left_out, picture, served
 
 
 def page(rows: Sequence[Row], about: Sequence[str], pictures: dict[str, str]) -> str:
@@ -17,7 +17,7 @@ def page(rows: Sequence[Row], about: Sequence[str], pictures: dict[str, str]) ->
             _drawing(pictures[picture(title)]),
             _html_table(HEAD, [cells(row) for row in own], own),
         ]
-        parts += [_list(inverted(own))]
+        parts += [_list([*served(own), *inverted(own)])]
         for about_it, heads, lines in details(own):
             parts += [f"<p>{_text(about_it)}</p>", _html_table(heads, lines, ())]
         if (steps := picture(title, chains=True)) in pictures:

@@ -165,8 +165,7 @@ class Study:
     A block is four turns of `seconds`. There are as many blocks as make the 95 % interval of the ratio be within
     `width` of it, as a share, by the spread of the first `least_blocks`; `most_blocks` at most. `verdicts`: how many of
     each workload and backend, the fastest first, get full runs and a verdict; `peaks`: how many of those in Server,
-    where each is a search for the highest load. `tune`: for so many seconds the best servings of each reference are
-    raced, 0 for none; all variants are served by the winner, and all ratios are of it.
+    where each is a search for the highest load.
     """
 
     cells: tuple[Cell, ...]
@@ -176,7 +175,6 @@ class Study:
     width: float = 0.03
     verdicts: int = 5
     peaks: int = 3
-    tune: int = 20
 
 
 KEYS: dict[str, type] = {
@@ -192,7 +190,6 @@ KEYS: dict[str, type] = {
     "width": float,
     "verdicts": int,
     "peaks": int,
-    "tune": int,
 }
 # The least and the greatest value of each number.
 RANGES = {
@@ -203,7 +200,6 @@ RANGES = {
     "width": (0.001, 1.0),
     "verdicts": (0, 1000),
     "peaks": (0, 1000),
-    "tune": (0, 600),
 }
 
 

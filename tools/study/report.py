@@ -46,7 +46,7 @@ def markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
     parts = ["# Which optimization pays, and which ones lie", "", *(f"- {line}" for line in answers(rows)), ""]
     for title, own in groups(rows):
         parts += [f"## {title}", "", *markdown_table(HEAD, [cells(row) for row in own]), ""]
-        parts += [*(f"- {line}" for line in inverted(own)), ""]
+        parts += [*(f"- {line}" for line in (*served(own), *inverted(own))), ""]
         for about_it, head, lines in details(own):
             parts += [about_it, "", *markdown_table(head, lines), ""]
         parts += [front(own), ""]
@@ -145,6 +145,12 @@ def _marks(row: Row) -> str:
 def front(own: Sequence[Row]) -> str:
     """Returns the sentence of what no other row beats in both."""
     return f"On the front of accuracy against throughput: {', '.join(_named(row) for row in pareto(own))}."
+
+
+def served(own: Sequence[Row]) -> list[str]:
+    """Returns how the reference of a group was served, for people: all ratios of the group are of that."""
+    layouts = [row.serving for row in own if row.cell.recipe == REFERENCE and row.serving]
+    return [f"Served by {layout}, except for what a recipe asks itself." for layout in layouts]
 
 
 def inverted(own: Sequence[Row]) -> list[str]:

@@ -62,6 +62,7 @@ class Made:
             "accuracy_percent": 100 - wrong / 100,
             "arithmetic": arithmetic,
             "first_blocks": 2,
+            "serving": {"batch": 64, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu"},
             "machine_during": {"other_work_cores": 1.5 if cell.recipe == "prune:0.1" else 0.0},
             "changes_with_batch": 20 if cell.recipe == "quantize:int8" else 0,
             "blocks": two_blocks(ratio) if ratio else [],

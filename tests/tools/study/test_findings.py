@@ -235,6 +235,13 @@ def test_the_p_values_hold_together(made: Made) -> None:
     assert [row.certificate_p_holm for row in rows] == together
 
 
+def test_how_a_group_was_served_stands_in_the_report(made: Made) -> None:
+    line = "Served by 2 sessions of 1 thread, batches of up to 64, except for what a recipe asks itself."
+    rows = made.rows()
+    assert report.markdown(rows, []).count(f"- {line}\n") == len(report.groups(rows)) > 1
+    assert line in page.page(rows, [], {report.picture(title): "<svg/>" for title, _ in report.groups(rows)})
+
+
 def test_what_is_certified_by_itself_alone_says_so(made: Made) -> None:
     certified = [row for row in made.rows() if row.certificate and row.certificate.outcome == CERTIFIED]
     row = next(row for row in certified if row.cell.recipe)

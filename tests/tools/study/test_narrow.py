@@ -34,12 +34,12 @@ def keep(made: Made, before: int, ratio: float) -> None:
 
 def test_the_first_processes_tell_how_many_it_takes(made: Made) -> None:
     study, ratios = Study(tuple(made.cells), width=0.01), [2.0, 2.02, 1.98, 2.0, 2.01, 1.99, 2.0, 2.01, 1.99, 2.0]
-    assert narrow.missing(INT8, study, made.folder) == narrow.FIRST - 1
-    for before in range(1, narrow.FIRST):
+    assert narrow.missing(INT8, study, made.folder) == contests.FIRST_PROCESSES - 1
+    for before in range(1, contests.FIRST_PROCESSES):
         keep(made, before, ratios[before])
-    needed = two_stage_count(np.log(ratios[: narrow.FIRST]).tolist(), log(1.01))
-    assert narrow.FIRST < needed < len(ratios)
-    for before in range(narrow.FIRST, needed):
+    needed = two_stage_count(np.log(ratios[: contests.FIRST_PROCESSES]).tolist(), log(1.01))
+    assert contests.FIRST_PROCESSES < needed < len(ratios)
+    for before in range(contests.FIRST_PROCESSES, needed):
         assert narrow.missing(INT8, study, made.folder) == 1
         keep(made, before, ratios[before])
     assert narrow.missing(INT8, study, made.folder) == 0
@@ -48,7 +48,7 @@ def test_the_first_processes_tell_how_many_it_takes(made: Made) -> None:
     assert row.ends and row.ends[1] / row.ends[0] <= 1.01**2 + 1e-9
 
 
-@pytest.mark.parametrize(("of_processes", "of_blocks"), [(0.02, 0.03), (0.0, 0.05), (0.05, 0.01)])
+@pytest.mark.parametrize(("of_processes", "of_blocks"), [(0.02, 0.03), (0.0, 0.05), (0.03, 0.01)])
 def test_the_interval_covers_the_ratio_however_much_processes_differ(of_processes: float, of_blocks: float) -> None:
     """Of 1,000 studies with time enough at least 930 and at most 970, at the study's own settings."""
     draw, study = np.random.default_rng(5), default(["fashion-resnet"], quick=False)
@@ -62,7 +62,7 @@ def test_the_interval_covers_the_ratio_however_much_processes_differ(of_processe
         turns = [process()]
         while count := narrow.due([log(ratio(own)) for own in turns], study.width):
             turns += [process() for _ in range(count)]
-        _, ends = findings.pace(turns, study.least_blocks, narrow.FIRST)
+        _, ends = findings.pace(turns, study.least_blocks, contests.FIRST_PROCESSES)
         assert ends and ends[1] / ends[0] <= (1 + study.width) ** 2 + 1e-9
         return ends[0] <= exp(0.3) <= ends[1]
 
@@ -70,14 +70,18 @@ def test_the_interval_covers_the_ratio_however_much_processes_differ(of_processe
 
 
 def test_too_few_processes_leave_what_one_says(made: Made) -> None:
+    record = shelf.measured(made.folder, INT8)
+    assert record
+    # One more than the first ones, which told how many there are.
+    shelf.keep(made.folder, shelf.CELLS, INT8.id, {**record, "blocks": [*record["blocks"], *two_blocks(2.2)[:1]]})
     (alone,) = (row for row in made.rows() if row.cell == INT8)
-    for before in range(1, narrow.FIRST - 1):
+    for before in range(1, contests.FIRST_PROCESSES - 1):
         keep(made, before, 2.5)
         (row,) = (row for row in made.rows() if row.cell == INT8)
-        assert (row.processes, row.ratio, row.ends) == (1, alone.ratio, alone.ends)
-    keep(made, narrow.FIRST - 1, 2.5)
+        assert (row.processes, row.blocks, row.ratio, row.ends) == (1, 3, alone.ratio, alone.ends)
+    keep(made, contests.FIRST_PROCESSES - 1, 2.5)
     (row,) = (row for row in made.rows() if row.cell == INT8)
-    assert row.processes == narrow.FIRST and row.ratio > 2.3
+    assert row.processes == contests.FIRST_PROCESSES and row.blocks == 2 * row.processes and row.ratio > 2.3
 
 
 def test_a_repetition_that_joins_later_does_not_decide_how_many_there_are(made: Made) -> None:
@@ -115,7 +119,7 @@ def test_where_one_failed_none_are_taken_again(made: Made) -> None:
     (row,) = (row for row in made.rows() if row.cell == INT8)
     assert "another process failed: it ended" in row.notes
     shelf.forget_failures(made.folder, tuple(made.cells))
-    assert narrow.missing(INT8, study, made.folder) == narrow.FIRST - 1
+    assert narrow.missing(INT8, study, made.folder) == contests.FIRST_PROCESSES - 1
 
 
 def test_neither_the_reference_nor_repetitions_take_more(made: Made) -> None:

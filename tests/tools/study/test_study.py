@@ -23,7 +23,6 @@ PLAN = """
 workloads = ["fashion-resnet"]
 recipes = ["prune:0.9", "fuse:compile", "fuse:level=off"]
 seconds = 0.1
-tune = 1
 least_blocks = 2
 most_blocks = 2
 width = 1.0
