@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any
 
 from scenarios.base import Session, callers
@@ -41,6 +42,10 @@ AS_FAST = 0.9
 # A machine that others use too has phases of some tenths of a second in which it is slow, and one would change what
 # Server may use. So each serving is asked in so many rounds.
 SERVER_ROUNDS = 2
+# Elsewhere the fastest of each layout are asked again in turn, so many times and for so many times as long, and the
+# highest median wins: a longer phase would hide a layout. What is HOPELESS times as slow as another is not asked.
+AGAIN, AGAIN_LONGER = 5, 2
+HOPELESS = 2.0
 
 # Where nobody says how much load Server is to hold, a probe of a second must keep this part of the limit; what does
 # not is cut, so often at most.
@@ -110,7 +115,8 @@ def resolve(
         )
         with loaded(subject, layout) as ready:
             tried += _sizes(subject, ready, layout, batches, terms, until, probe_s or PROBE_S)
-    return Serving(**_best(tried, terms)["serving"]), tried
+    again = [] if limit_ms(terms) else list(_again(subject, _rivals(tried), terms, deadline, probe_s or PROBE_S))
+    return Serving(**(_steadiest(again) if again else _best(tried, terms))["serving"]), [*tried, *again]
 
 
 def as_requested(serving: Serving, requested: Requested, *, inline: bool) -> Serving:
@@ -157,9 +163,7 @@ def _sizes(
 
     def asked(batch: int) -> dict[str, Any]:
         subject.warm_up(ready, [batch], layout.pin)
-        serving = replace(layout, batch=batch)
-        rate, batch_s = _probe(subject, ready, serving, terms, probe_s)
-        return {"serving": asdict(serving), "samples_per_s": rate, "batch_ms": batch_s * 1000}
+        return _asked(subject, ready, replace(layout, batch=batch), terms, probe_s)
 
     least = found = asked(batches[0])
     yield least
@@ -171,6 +175,50 @@ def _sizes(
     while limit and len(batches) > 1 and batch > 1 and least["batch_ms"] > SERVER_BATCH_SHARE * limit:
         batch //= 2
         yield (least := asked(batch))
+
+
+def _asked(
+    subject: Subject,
+    ready: list[Session],
+    serving: Serving,
+    terms: Terms,
+    probe_s: float,
+    known: float | None = None,
+) -> dict[str, Any]:
+    """Returns a probe of a serving, of which it may be known how fast it is."""
+    rate, batch_s = _probe(subject, ready, serving, terms, probe_s, known)
+    return {"serving": asdict(serving), "samples_per_s": rate, "batch_ms": batch_s * 1000}
+
+
+def _again(
+    subject: Subject, rivals: list[dict[str, Any]], terms: Terms, deadline: float, probe_s: float
+) -> Iterator[dict[str, Any]]:
+    """Yields longer probes of what was found to be the fastest, in turn, until the deadline at most."""
+    for one in AGAIN * rivals:
+        if time.perf_counter() > deadline:
+            break
+        serving = Serving(**one["serving"])
+        with loaded(subject, serving) as ready:
+            yield _asked(subject, ready, serving, terms, AGAIN_LONGER * probe_s, one["samples_per_s"])
+
+
+def _steadiest(again: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns a probe of the serving whose median is the highest."""
+
+    def usual(serving: dict[str, Any]) -> float:
+        return median(float(one["samples_per_s"]) for one in again if one["serving"] == serving)
+
+    return max(again, key=lambda one: usual(one["serving"]))
+
+
+def _rivals(tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the fastest probe of each layout, without those that are hopeless; none where that leaves one."""
+    best: dict[tuple[int, int], dict[str, Any]] = {}
+    for one in sorted(tried, key=lambda one: float(one["samples_per_s"])):
+        best[one["serving"]["sessions"], one["serving"]["threads"]] = one
+    fastest = max(float(one["samples_per_s"]) for one in tried)
+    rivals = [one for one in best.values() if HOPELESS * one["samples_per_s"] > fastest]
+    return rivals if len(rivals) > 1 else []
 
 
 def best_of_each(tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -233,13 +281,18 @@ def _batches(requested: Requested, terms: Terms, batches: Sequence[int]) -> Sequ
 
 
 def _probe(
-    subject: Subject, sessions: list[Session], serving: Serving, terms: Terms, seconds: float
+    subject: Subject,
+    sessions: list[Session],
+    serving: Serving,
+    terms: Terms,
+    seconds: float,
+    known: float | None,
 ) -> tuple[float, float]:
     """Returns samples a second, and the seconds that one batch takes while all sessions are busy."""
     if terms.inline:
         latency = speed.query_latency(subject, sessions, serving.batch, terms.samples_per_query, seconds)
         return terms.samples_per_query / latency, latency
-    rate = speed.throughput(subject, sessions, serving, seconds)
+    rate = speed.throughput(subject, sessions, serving, seconds, known)
     return rate, serving.batch * sum(map(callers, sessions)) / rate
 
 

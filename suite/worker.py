@@ -31,7 +31,7 @@ TASKS: dict[str, Callable[[dict[str, Any], Channel], Any]] = {
     "probe": runs.probe,
     "look": contests.look,
     "turns": contests.turns,
-    "contest": contests.contest,
+    "answer": contests.answer,
     "sweep": contests.sweep,
     "layers": contests.layers,
 }

@@ -5,7 +5,7 @@ other way round, so that a steady drift cancels out; its figure is one ratio.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import exp, log
 from statistics import fmean
@@ -88,23 +88,17 @@ class Stream:
 
 @dataclass(frozen=True)
 class Terms:
-    """How a contest is held: turns of so many seconds, in as many blocks as `blocks` says.
-
-    One block at most where the variant certainly misses `target_percent`. Of a stream, queries are timed.
-    """
+    """How a contest is held: turns of so many seconds, in as many blocks as `blocks` says."""
 
     seconds: float
     least_blocks: int
     most_blocks: int
     width: float
-    target_percent: float
-    stream: Stream | None = None
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Terms":
-        """Returns the terms of `asdict`, which another process was told."""
-        stream = record["stream"]
-        return cls(**{**record, "stream": Stream(**stream) if stream else None})
+    def fixed(cls, seconds: float, count: int) -> "Terms":
+        """Returns the terms of so many blocks, however much they spread."""
+        return cls(seconds, count, count, 1.0)
 
 
 def measure(seconds: float, stream: Stream | None) -> Measure:

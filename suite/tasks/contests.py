@@ -33,47 +33,43 @@ def look(job: dict[str, Any], channel: Channel) -> Any:
     return {"answers": found.tolist(), "arithmetic": arithmetic, "version": subject.backend.version()}
 
 
-def turns(job: dict[str, Any], channel: Channel) -> Any:
-    """Returns so many blocks in which a variant and the reference take turns, and nothing of what they answer."""
-    from suite.probes import contest as probing
+def answer(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns a variant's answers to the evaluation set, and which arithmetic ran.
 
-    reference, variant = _sides(job, channel)
-    channel.phase("taking turns with the reference")
-    rate = probing.measure(job["seconds"], probing.Stream(**job["stream"]) if job["stream"] else None)
-    return [probing.block(reference, variant, rate).record() for _ in range(job["blocks"])]
-
-
-def contest(job: dict[str, Any], channel: Channel) -> Any:
-    """Returns a variant's answers to the evaluation set, and blocks in which it and the reference take turns.
-
-    One block at most where even the upper end of its accuracy's interval misses the target: its speed then decides
-    nothing.
     `confidence` is the probability of each answer, `changes_with_batch` how many answers other batches change.
     """
-    from common.statistics import wilson_interval
     from suite.probes import contest as probing
 
-    reference, variant = _sides(job, channel)
-    subject, serving, terms = variant.subject, variant.serving, probing.Terms.from_record(job["terms"])
+    channel.phase("loading the model", silent=True)
+    subject, serving = Subject.open(job["subject"], channel.beat), Serving(**job["serving"])
+    subject.dataset.load(np.arange(subject.dataset.total), decoded=not serving.end_to_end)
     arithmetic = arithmetic_of(subject, serving, channel)
+    side = probing.Side.loaded(subject, serving)
     channel.phase("answering the evaluation set")
     outputs = np.empty((subject.dataset.total, *subject.workload.output_shape), np.float32)
-    answers = probing.answers(variant, outputs)
-    others = probing.otherwise_batched(variant)
-    right = int(np.count_nonzero(answers.reshape(-1) == subject.dataset.truth()))
-    _, highest = wilson_interval(right, len(answers))
-    channel.phase("taking turns with the reference")
-    rate = probing.measure(terms.seconds, terms.stream)
-    most = terms.most_blocks if 100 * highest >= terms.target_percent else min(1, terms.most_blocks)
-    found = probing.blocks(lambda: probing.block(reference, variant, rate), terms.least_blocks, most, terms.width)
+    answers = probing.answers(side, outputs)
+    others = probing.otherwise_batched(side)
     return {
         "answers": answers.reshape(-1).tolist(),
         "confidence": probing.confidence(outputs).tolist(),
         "changes_with_batch": int(np.count_nonzero(others != answers)),
-        "blocks": [one.record() for one in found],
         "arithmetic": arithmetic,
-        "versions": [one.subject.backend.version() for one in (reference, variant)],
+        "version": subject.backend.version(),
     }
+
+
+def turns(job: dict[str, Any], channel: Channel) -> Any:
+    """Returns blocks in which a variant and the reference take turns, and nothing of what they answer."""
+    from suite.probes import contest as probing
+
+    reference, variant = _sides(job, channel)
+    terms = probing.Terms(**job["terms"])
+    channel.phase("taking turns with the reference")
+    rate = probing.measure(terms.seconds, probing.Stream(**job["stream"]) if job["stream"] else None)
+    found = probing.blocks(
+        lambda: probing.block(reference, variant, rate), terms.least_blocks, terms.most_blocks, terms.width
+    )
+    return [one.record() for one in found]
 
 
 def _sides(job: dict[str, Any], channel: Channel) -> "tuple[Side, Side]":

@@ -51,10 +51,33 @@ def test_offline_takes_the_fastest_of_all_layouts_and_batches(
     layouts = {(one["serving"]["sessions"], one["serving"]["threads"]) for one in tried}
     assert layouts == {(cores, 1), (1, cores)}
     assert {one["serving"]["batch"] for one in tried} == set(BATCHES)
-    fastest = max(tried, key=lambda one: one["samples_per_s"])
+    fastest = max(tried[: 2 * len(BATCHES)], key=lambda one: one["samples_per_s"])
     assert serving == Serving(**fastest["serving"])
     # A simulated session sleeps, so more sessions are faster.
     assert serving.sessions == cores
+
+
+def test_a_layout_that_a_slow_phase_hid_is_asked_again(simulated: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the better layout is asked for the first time something else slows the machine."""
+    monkeypatch.setattr(search, "usable_cores", lambda: 2)
+    asked = []
+
+    def probe(subject: Subject, sessions: list[Any], serving: Serving, *_: Any) -> float:
+        asked.append(serving)
+        fast = (1000.0 if serving.sessions == 2 else 900.0) + serving.batch / 1e3
+        return fast * (0.7 if serving.sessions == 2 and len(asked) <= 2 * len(BATCHES) else 1.0)
+
+    monkeypatch.setattr(speed, "throughput", probe)
+    serving, tried = resolve(simulated, Requested(), OFFLINE)
+    assert (serving.sessions, serving.threads, serving.batch) == (2, 1, BATCHES[-1])
+    again = [one["serving"]["sessions"] for one in tried[2 * len(BATCHES) :]]
+    assert again in ([1, 2] * search.AGAIN, [2, 1] * search.AGAIN)
+
+
+def test_a_layout_without_hope_is_not_asked_again(simulated: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "usable_cores", lambda: 2)
+    monkeypatch.setattr(speed, "throughput", lambda *given: 1000.0 if given[2].sessions == 2 else 400.0)
+    assert len(resolve(simulated, Requested(), OFFLINE)[1]) == 2 * len(BATCHES)
 
 
 def test_server_leaves_room_within_its_limit(simulated: Subject) -> None:

@@ -18,12 +18,11 @@ from suite.probes.layers import Effect, judged
 from suite.recipes import Step
 from suite.variant import Requested
 from tools.blame.findings import Findings, Measured, Pace
-from tools.study.contests import Places, blocks, contest, plan_of
+from tools.study.contests import Places, answered, blocks, plan_of, turns
 from tools.study.plan import Cell
 
 # Turns of a contest: short ones, as its ratio is told beside the accuracy and decides nothing.
-# A variant that misses its target is timed as well.
-TERMS = Terms(seconds=0.35, least_blocks=6, most_blocks=6, width=0.03, target_percent=0.0)
+TERMS = Terms.fixed(0.35, 6)
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,12 @@ def _layers(plan: Plan, recipe: Recipe, before: Made, whole: Made, most: int) ->
 
 def _paces(question: Question, texts: list[str]) -> dict[str, Pace]:
     """Returns how fast each recipe is beside the reference, served as is best for that."""
-    reference = prepare.ready(_plan(question, ""))
+    served = prepare.ready(_plan(question, "")).serving
     found = {}
     for text in texts:
-        made = prepare.make(_plan(question, text))
-        answer = contest(reference.subject, made.subject, (reference.serving, reference.serving), TERMS, "blame")
-        found[text] = Pace(tuple(blocks(answer)), answer["arithmetic"])
+        arithmetic = answered(prepare.make(_plan(question, text)).subject, served, "blame")["arithmetic"]
+        record = turns(_cell(question, text), (served, served), TERMS, _places(question), "blame")
+        found[text] = Pace(tuple(blocks(record)), arithmetic)
     return found
 
 
@@ -156,6 +155,13 @@ def _array(answers: list[int]) -> NDArray[np.int64]:
 
 
 def _plan(question: Question, recipe: str) -> Plan:
-    # Nothing is run of it that would leave a result.
-    places = Places(Path(), question.cache, question.data_dir)
-    return plan_of(Cell(question.workload, question.backend, "offline", recipe), "accuracy", places)
+    return plan_of(_cell(question, recipe), "accuracy", _places(question))
+
+
+def _cell(question: Question, recipe: str) -> Cell:
+    return Cell(question.workload, question.backend, "offline", recipe)
+
+
+def _places(question: Question) -> Places:
+    # Nothing is run that would leave a result.
+    return Places(Path(), question.cache, question.data_dir)

@@ -113,6 +113,8 @@ def _study_all(where: Places) -> None:
     print(f"\n{clock.sentence(took, budget_s)}")
     if left_out := sum(row.state == findings.LEFT_OUT for row in rows):
         print(f"{left_out} of {len(rows)} cells were not measured, for lack of time: a larger --budget goes on.")
+    if untimed := sum(row.untimed for row in rows):
+        print(f"{untimed} of {len(rows)} have an accuracy alone, for lack of time: a larger --budget goes on.")
     if missing := sum(len(row.missing) for row in rows):
         print(f"{missing} repetitions are missing: they failed, or a larger --budget goes on with them.")
     names = ("study.md", "study.html", "study.csv", "ledger.csv")

@@ -17,6 +17,7 @@ from common.errors import RunFailed, TandemError, UsageError
 from common.names import normal
 from suite import plugins, prepare, recipes, store
 from suite.prepare import Made
+from suite.probes.contest import Terms
 from suite.progress import say
 from suite.search import as_requested
 from suite.variant import Requested, Serving
@@ -199,7 +200,10 @@ def _due(search: Search, known: list[Candidate]) -> list[tuple[Cell, int, int]]:
 def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str, Any]:
     base = _base(search, places)
     served = Serving(**base["serving"]), Serving(**_served(cell, base, prepare.make(plan_of(cell, "accuracy", places))))
-    return {"seconds": search.seconds, "blocks": turns(cell, served, search.seconds, blocks, places, "best")}
+    return {
+        "seconds": search.seconds,
+        "blocks": turns(cell, served, Terms.fixed(search.seconds, blocks), places, "best"),
+    }
 
 
 def _served(cell: Cell, base: dict[str, Any], made: Made) -> dict[str, Any]:

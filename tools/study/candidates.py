@@ -154,7 +154,7 @@ def _turns(cell: Cell, folder: Path) -> tuple[list[Block], str]:
     """Returns the blocks of a candidate, and why there are no more where they failed."""
     found: list[Block] = []
     while (record := shelf.recorded(folder, shelf.TURNS, turns_name(cell, len(found)))) and record.get("blocks"):
-        found += blocks(record)
+        found += blocks(record["blocks"])
     return found, str(record["reason"]) if record else ""
 
 

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from common.errors import UsageError
 from tools.study import shelf
@@ -53,11 +54,12 @@ class Clock:
         took_s = {name: round(took, 2) for name, took in self._took_s.items()}
         shelf.keep(self._folder, shelf.CLOCKS, self._name, {"took_s": took_s})
 
-    def allows(self, seconds: float, share: float = 0.0) -> bool:
-        """Tells whether a step of so many seconds fits, and leaves a share of the budget for full runs."""
+    def allows(self, seconds: float, leaves: Mapping[str, float] = MappingProxyType({})) -> bool:
+        """Tells whether a step of so many seconds fits, and leaves other kinds of step their shares of the budget."""
         if math.isinf(self.budget_s):
             return True
-        return self.left() >= seconds + max(0.0, share * self.budget_s - self.spent(shelf.VERDICTS))
+        left = (max(0.0, share * self.budget_s - self.spent(f"{kind}/")) for kind, share in leaves.items())
+        return self.left() >= seconds + sum(left)
 
     def said(self) -> str:
         """Returns what is left for people."""

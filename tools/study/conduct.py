@@ -1,12 +1,13 @@
-"""Carries a study out: every cell's accuracy and its turns with the reference, then full runs of the fastest.
+"""Carries a study out: every cell's accuracy, then its turns with the reference, then full runs of the fastest.
 
 A cell that fails is a record that says why, and the next one goes on. What is finished is never done again. Within a
 budget of time no step begins that would not end in it, as far as the longest of its kind tells; what is left out has no
 record, and is done when the study is started again with a larger one.
 """
 
+import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import RunFailed, TandemError
+from common.statistics import wilson_interval
 from suite import machine_state, plugins, prepare, recipes, store
 from suite.execute import execute
 from suite.law.eligible import emulates
@@ -24,12 +26,12 @@ from suite.search import as_requested
 from suite.variant import Serving
 from tools.study import narrow, shelf
 from tools.study.clock import Clock
-from tools.study.contests import Places, contest, enough, plan_of, processes, stream
+from tools.study.contests import Places, answered, enough, plan_of, processes, stream, turns
 from tools.study.plan import REFERENCE, Cell, Study
 from tools.study.shelf import Answers
 
-# Of a budget, what the cells leave for full runs.
-RUNS_SHARE = 0.3
+# Shares of a budget that steps leave for those of later kinds; what these do not take is for the earlier ones again.
+LEAVES: tuple[dict[str, float], ...] = ({shelf.CELLS: 0.35, shelf.VERDICTS: 0.3}, {shelf.CELLS: 0.35}, {})
 # How long full runs of a variant take, its search included, as long as nothing is known (seen on 2 cores: 22 to 38 s;
 # in Server, where they are a search for the highest load, 60 to 130 s).
 RUN_S, PEAK_S = 40.0, 150.0
@@ -47,34 +49,53 @@ def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry
         if retry:
             shelf.forget_failures(places.folder, study.cells)
         clock = Clock(places.folder, "study", budget_s)
-        # What full runs have left is for the cells again.
-        for share in (RUNS_SHARE, 0.0):
-            _measure_all(study, places, clock, share)
+        for leaves in LEAVES:
+            _answer_all(study, places, clock, leaves)
+            _time_all(study, places, clock, {kind: share for kind, share in leaves.items() if kind != shelf.CELLS})
             _judge_all(study, places, clock)
         if not math.isinf(budget_s):
             # What is still left has what may count measured in more processes, and then judges all of that.
             narrow.carry_out([*to_judge(study, places.folder, everything=True)], study, places, clock)
             _judge_all(study, places, clock, everything=True)
-    took = {"cells": clock.spent(shelf.CELLS), "full runs": clock.spent(shelf.VERDICTS)}
+    parts = {"accuracy": shelf.ANSWERS, "turns": shelf.CELLS, "full runs": shelf.VERDICTS}
+    took = {name: clock.spent(f"{kind}/") for name, kind in parts.items()}
     return {**took, **({"more processes": more} if (more := clock.spent(shelf.MORE)) else {})}
 
 
-def _measure_all(study: Study, places: Places, clock: Clock, share: float) -> None:
-    """Measures the cells that are not yet, as far as they leave a share of the budget for full runs."""
+def _answer_all(study: Study, places: Places, clock: Clock, leaves: Mapping[str, float]) -> None:
+    """Has the cells answer that have not yet, as far as they leave other kinds of step their shares of the budget."""
     for number, cell in enumerate(study.cells, 1):
-        kind = f"{shelf.CELLS}/{cell.backend}/{cell.scenario}"
-        longest_s = clock.longest(kind) or clock.longest(shelf.CELLS)
-        if shelf.measured(places.folder, cell) is not None or not clock.allows(longest_s, share):
+        if shelf.answered(places.folder, cell) is None and _allowed(shelf.ANSWERS, cell, clock, leaves, 0.0):
+            say(f"study: accuracy {number} of {len(study.cells)}: {_said(cell, clock)}")
+            _answer(study, cell, places)
+            clock.done(_kind(shelf.ANSWERS, cell), cell.id)
+
+
+def _time_all(study: Study, places: Places, clock: Clock, leaves: Mapping[str, float]) -> None:
+    """Has the cells take turns that have answered, as far as they leave other kinds of step their shares."""
+    for number, cell in enumerate(study.cells, 1):
+        record = shelf.recorded(places.folder, shelf.ANSWERS, cell.id)
+        if record is None or shelf.measured(places.folder, cell) is not None:
             continue
-        say(f"study: cell {number} of {len(study.cells)}: {_said(cell, clock)}")
-        _measure(study, cell, places)
-        clock.done(kind, cell.id)
+        if _allowed(shelf.CELLS, cell, clock, leaves, narrow.process_s(study)):
+            say(f"study: turns {number} of {len(study.cells)}: {_said(cell, clock)}")
+            _time(study, cell, record, places)
+            clock.done(_kind(shelf.CELLS, cell), cell.id)
+
+
+def _kind(kind: str, cell: Cell) -> str:
+    return f"{kind}/{cell.backend}/{cell.scenario}"
+
+
+def _allowed(kind: str, cell: Cell, clock: Clock, leaves: Mapping[str, float], first_s: float) -> bool:
+    """Tells whether a step is begun that would be as long as the longest like it, else of its kind, else `first_s`."""
+    return clock.allows(clock.longest(_kind(kind, cell)) or clock.longest(f"{kind}/") or first_s, leaves)
 
 
 def _judge_all(study: Study, places: Places, clock: Clock, *, everything: bool = False) -> None:
     chosen = list(to_judge(study, places.folder, everything=everything))
     for number, cell in enumerate(chosen, 1):
-        kind = f"{shelf.VERDICTS}/{cell.backend}/{cell.scenario}"
+        kind = _kind(shelf.VERDICTS, cell)
         longest_s = clock.longest(kind) or run_s(cell.scenario)
         if shelf.verdict(places.folder, cell) is not None or not clock.allows(longest_s):
             continue
@@ -126,48 +147,54 @@ def _ratio(study: Study, cell: Cell, folder: Path) -> float:
     return ratio([block for own in turns for process in own for block in process])
 
 
-def _measure(study: Study, cell: Cell, places: Places) -> None:
-    """Keeps a cell's answers and its blocks, or why there are none."""
-    record: dict[str, Any] = {"cell": asdict(cell), "started_at": store.now(), "reason": None}
-    before, answers = machine_state.reading(), None
-    try:
-        found, about = _contest(study, cell, places)
+def _answer(study: Study, cell: Cell, places: Places) -> None:
+    """Keeps what a cell answers and with which arithmetic, or why it does not."""
+    with _recorded(cell, places, {"cell": asdict(cell), "reason": None}) as record:
+        made = prepare.make(plan_of(cell, "accuracy", places))
+        own = as_requested(_serving(cell, places), made.variant.requested, inline=stream(cell) is not None)
+        found = answered(made.subject, own, "study")
         answers = Answers(np.array(found.pop("answers"), np.int64), np.array(found.pop("confidence"), np.float32))
-        record.update(about, **found, state="measured")
         workload = plugins.workload(cell.workload)
         truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
-        record["accuracy_percent"] = float(workload.score(answers.labels, truth)[workload.metric])
+        _, highest = wilson_interval(int(np.count_nonzero(answers.labels == truth)), len(truth))
+        record.update(found, state="answered", variant=made.variant.record(), serving=asdict(own), blocks=[])
+        record.update(seconds=study.seconds, first_blocks=study.least_blocks)
+        record.update(accuracy_percent=float(workload.score(answers.labels, truth)[workload.metric]))
+        record.update(certainly_misses=100 * highest < workload.target)
+    if record["state"] == "answered":
+        shelf.keep_answered(places.folder, cell, record, answers)
+
+
+def _time(study: Study, cell: Cell, answers: dict[str, Any], places: Places) -> None:
+    """Keeps a cell's blocks beside what it answered, or why there are none."""
+    # The speed of what certainly misses its target decides nothing; what is emulated has none of its own.
+    most = 0 if recipes.emulated(cell.recipe) else 1 if answers["certainly_misses"] else study.most_blocks
+    with _recorded(cell, places, answers) as record:
+        served = _serving(cell, places), Serving(**answers["serving"])
+        terms = Terms(study.seconds, study.least_blocks, most, study.width)
+        record.update(blocks=turns(cell, served, terms, places, "study") if most else [], state="measured")
+    if record["state"] == "measured":
+        shelf.keep_measured(places.folder, cell, record)
+
+
+@contextlib.contextmanager
+def _recorded(cell: Cell, places: Places, known: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields a record that is told what the machine did meanwhile; what fails is kept at once as a cell that failed."""
+    record, before = {**known, "started_at": store.now()}, machine_state.reading()
+    try:
+        yield record
     except TandemError as error:
-        record.update(state="failed", reason=str(error))
         say(f"study: {cell.title} failed: {error}")
+        record.update(state="failed", reason=str(error))
     record.update(ended_at=store.now(), machine_during=machine_state.during(before, machine_state.reading()))
-    shelf.keep_measured(places.folder, cell, record, answers)
-
-
-def _contest(study: Study, cell: Cell, places: Places) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns what the contest of a cell with its reference found, and what was made and how it was served."""
-    reference = prepare.make(plan_of(cell.reference, "accuracy", places))
-    made = prepare.make(plan_of(cell, "accuracy", places)) if cell.recipe else reference
-    serving = _serving(cell, places)
-    terms = Terms(
-        seconds=study.seconds,
-        least_blocks=study.least_blocks,
-        # What is emulated has no throughput of its own.
-        most_blocks=0 if recipes.emulated(cell.recipe) else study.most_blocks,
-        width=study.width,
-        target_percent=plugins.workload(cell.workload).target,
-        stream=stream(cell),
-    )
-    own = as_requested(serving, made.variant.requested, inline=terms.stream is not None)
-    found = contest(reference.subject, made.subject, (serving, own), terms, "study")
-    about = {"seconds": study.seconds, "first_blocks": study.least_blocks}
-    return found, {"variant": made.variant.record(), "serving": asdict(own), **about}
+    if record["state"] == "failed":
+        shelf.keep_measured(places.folder, cell, record)
 
 
 def _serving(cell: Cell, places: Places) -> Serving:
     """Returns how the reference is served in its contests, and a variant as far as its recipe asks for nothing else."""
-    known = shelf.measured(places.folder, cell.first.reference)
-    if known and known["state"] == "measured":
+    known = shelf.answered(places.folder, cell.first.reference)
+    if known and known["state"] != "failed":
         return Serving(**known["serving"])
     if cell != cell.first.reference:
         because = known["reason"] if known else "it was not measured"

@@ -1,6 +1,6 @@
-"""The processes of a study: a cell's plan, its contest with its reference, more turns of both, and their blocks."""
+"""The processes of a study: a cell's plan, what it answers, its turns with its reference, and their blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,42 +55,37 @@ def stream(cell: Cell) -> Stream | None:
     return Stream(held.samples_per_query, held.target_latency_percentile)
 
 
-def contest(
-    reference: dict[str, Any], variant: dict[str, Any], served: tuple[Serving, Serving], terms: Terms, title: str
-) -> dict[str, Any]:
-    """Returns what the contest of two subjects, as each is served, found in a process of its own, under `title`."""
-    job = {"reference": reference, "variant": variant, "terms": asdict(terms)}
-    job |= {"serving": asdict(served[0]), "variant_serving": asdict(served[1])}
-    return dict(prepare.call("contest", job, STALL_TIMEOUT_S, title))
+def answered(subject: dict[str, Any], serving: Serving, title: str) -> dict[str, Any]:
+    """Returns what a subject answers to the evaluation set in a process of its own, shown under `title`."""
+    return dict(prepare.call("answer", {"subject": subject, "serving": asdict(serving)}, STALL_TIMEOUT_S, title))
 
 
 def turns(
-    cell: Cell, served: tuple[Serving, Serving], seconds: float, count: int, places: Places, title: str
+    cell: Cell, served: tuple[Serving, Serving], terms: Terms, places: Places, title: str
 ) -> list[dict[str, Any]]:
-    """Returns so many blocks of a cell beside its reference, as each is served, in a process of their own."""
+    """Returns blocks of a cell beside its reference, as each is served, in a process of their own."""
     queries = stream(cell)
     job = {
         "reference": prepare.make(plan_of(cell.reference, "accuracy", places)).subject,
         "variant": prepare.make(plan_of(cell, "accuracy", places)).subject,
         "serving": asdict(served[0]),
         "variant_serving": asdict(served[1]),
-        "seconds": seconds,
+        "terms": asdict(terms),
         "stream": asdict(queries) if queries else None,
-        "blocks": count,
     }
     return list(prepare.call("turns", job, STALL_TIMEOUT_S, title))
 
 
-def blocks(record: dict[str, Any]) -> list[Block]:
-    """Returns the blocks of a cell's record."""
-    return [Block(tuple(one["reference"]), tuple(one["variant"]), one["reference_outside"]) for one in record["blocks"]]
+def blocks(records: Sequence[dict[str, Any]]) -> list[Block]:
+    """Returns blocks as they were before they were kept."""
+    return [Block(tuple(one["reference"]), tuple(one["variant"]), one["reference_outside"]) for one in records]
 
 
 def processes(folder: Path, cell: Cell, record: dict[str, Any]) -> list[list[Block]]:
     """Returns the blocks of a cell's record, and those of each process that a budget was left for."""
-    found = [blocks(record)]
+    found = [blocks(record["blocks"])]
     while (more := shelf.recorded(folder, shelf.MORE, more_name(cell, len(found)))) and more.get("blocks"):
-        found.append(blocks(more))
+        found.append(blocks(more["blocks"]))
     return found
 
 

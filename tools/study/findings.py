@@ -100,6 +100,11 @@ class Row:
         return (self.ends[1] / self.ends[0]) ** 0.5 - 1 if self.ends else None
 
     @property
+    def untimed(self) -> bool:
+        """Whether it has answered, and time was lacking for turns with the reference."""
+        return self.outcomes is not None and not self.ratio and not recipes.emulated(self.cell.recipe)
+
+    @property
     def worst(self) -> SliceOutcome | None:
         """The class that lost most."""
         return self.classes[0] if self.classes else None
@@ -165,20 +170,23 @@ def _together(found: Sequence[Row]) -> list[Row]:
 
 
 def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], cores: float) -> Row:
-    known = {one: record for one in (cell, *again) if (record := shelf.measured(folder, one))}
-    base = shelf.measured(folder, cell.reference)
+    known = {one: record for one in (cell, *again) if (record := shelf.answered(folder, one))}
+    base = shelf.answered(folder, cell.reference)
     if not known or base is None:
         return Row(cell, LEFT_OUT)
-    measured = {one: record for one, record in known.items() if record["state"] == "measured"}
-    if not measured:
+    answered = {one: record for one, record in known.items() if record["state"] != "failed"}
+    if not answered:
         return Row(cell, FAILED, reason=next(iter(known.values()))["reason"])
+    # Those that had no time to take turns are told by their answers alone.
+    measured = {one: record for one, record in answered.items() if record["state"] == "measured"} or answered
     first, record = next(iter(measured.items()))
     workload = plugins.workload(cell.workload)
     reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, first, record).labels
     ours, turns = reference.labels, [own for one, known in measured.items() for own in _turns(folder, one, known)]
     # How many repetitions there are was decided beforehand, how many processes besides by the first few.
     stage = len(turns) if len(turns) == len(measured) else FIRST_PROCESSES
-    speed, ends = (0.0, None) if recipes.emulated(cell.recipe) else pace(turns, record["first_blocks"], stage)
+    timed = record["state"] == "measured" and not recipes.emulated(cell.recipe)
+    speed, ends = pace(turns, record["first_blocks"], stage) if timed else (0.0, None)
     outcomes, before = compare(ours, theirs, truth), _before(cell, folder)
     judged = shelf.verdict(folder, cell)
     metric = judged["verdict"]["metric"] if judged and judged["state"] == "judged" else None
@@ -205,7 +213,7 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
         if metric and judged and judged["verdict"].get("goodput")
         else None,
         unit=metric["unit"] if metric else "",
-        record=f"{shelf.CELLS}/{first.id}.json",
+        record=f"{shelf.CELLS if record['state'] == 'measured' else shelf.ANSWERS}/{first.id}.json",
         evidence=judged["result"] if metric and judged else "",
         serving=Serving(**record["serving"]).layout if "serving" in record else "",
         notes=tuple(_all_notes(folder, known, theirs, cores)),
@@ -236,7 +244,7 @@ def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[
     """Yields the notes on all repetitions of a cell, with their numbers where there are several."""
     for cell, record in known.items():
         which = f"repetition {cell.repetition}" if len(known) > 1 else ""
-        if record["state"] != "measured":
+        if record["state"] == "failed":
             yield f"{which} failed: {record['reason']}"
             continue
         found = _notes(record, [block for own in _turns(folder, cell, record) for block in own], cores)
@@ -259,8 +267,8 @@ def _notes(record: dict[str, Any], blocks: Sequence[Block], cores: float) -> Ite
 def _before(cell: Cell, folder: Path) -> NDArray[Any] | None:
     """Returns what the steps before the last one answered, None where there are none or they were not measured."""
     begun = replace(cell, recipe=cell.recipe.rpartition("+")[0])
-    record = shelf.measured(folder, begun) if cell.recipe else None
-    return shelf.answers(folder, begun, record).labels if record and record["state"] == "measured" else None
+    record = shelf.answered(folder, begun) if cell.recipe else None
+    return shelf.answers(folder, begun, record).labels if record and record["state"] != "failed" else None
 
 
 def _state(cell: Cell, record: dict[str, Any], judged: dict[str, Any] | None, target: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from common.errors import TandemError
 from common.statistics import two_stage_count
-from suite.probes.contest import ratio
+from suite.probes.contest import Terms, ratio
 from suite.progress import say
 from suite.variant import Serving
 from tools.study import shelf
@@ -35,7 +35,7 @@ def carry_out(cells: Sequence[Cell], study: Study, places: Places, clock: Clock)
         for cell in cells:
             count = missing(cell, study, places.folder)
             kind = f"{shelf.MORE}/{cell.backend}/{cell.scenario}"
-            step_s = max(clock.longest(kind), PROCESS_S + TURNS * study.seconds * study.least_blocks)
+            step_s = max(clock.longest(kind), process_s(study))
             if not count or not clock.allows(step_s * count):
                 continue
             for number in range(1, count + 1):
@@ -45,6 +45,11 @@ def carry_out(cells: Sequence[Cell], study: Study, places: Places, clock: Clock)
                 if not missing(cell, study, places.folder) or not clock.allows(clock.longest(kind)):
                     break
             begun = True
+
+
+def process_s(study: Study) -> float:
+    """Returns how many seconds a process with the fewest blocks takes, as long as none was seen."""
+    return PROCESS_S + TURNS * study.seconds * study.least_blocks
 
 
 def missing(cell: Cell, study: Study, folder: Path) -> int:
@@ -81,7 +86,7 @@ def _more(cell: Cell, places: Places) -> str:
     found: dict[str, Any] = {"cell": asdict(cell), "state": "measured", "reason": None}
     try:
         # As long and as many as the first ones: a process of fewer would spread more.
-        found["blocks"] = turns(cell, served, record["seconds"], record["first_blocks"], places, "study")
+        found["blocks"] = turns(cell, served, Terms.fixed(record["seconds"], record["first_blocks"]), places, "study")
     except TandemError as error:
         found.update(state="failed", reason=str(error))
         say(f"study: {cell.title} failed: {error}")

@@ -78,33 +78,21 @@ QUICK = (
     "cluster:4",
 )
 
-# What tells most, in Server too, where a batch has to be small enough for the limit.
+# What tells most of what every backend can have, in Server too, where a batch has to be small enough for the limit.
 TELLING = (
-    "fuse:level=off",
-    "quantize:int8",
-    "quantize:int8,range=reduced",
-    "quantize:int8,granularity=tensor",
-    "quantize:int8,granularity=tensor,scale=power-of-two",
-    "quantize:int8,activations=int8,symmetry=symmetric",
-    "quantize:int8,scales=dynamic",
-    "prune:0.3",
-    "cluster:8",
-    "cluster:4",
-)
-# Of those what torch can have, and what only torch has.
-TORCH = (
-    "fuse:compile",
-    "fuse:batchnorm=folded",
     "quantize:int8",
     "quantize:int8,range=reduced",
     "quantize:int8,granularity=tensor",
     "quantize:int8,granularity=tensor,scale=power-of-two",
     "quantize:int8,scales=dynamic",
-    "quantize:bfloat16",
     "prune:0.3",
     "cluster:8",
     "cluster:4",
+    "input:resolution=20",
+    "batch:1",
 )
+# Beside those what only torch has.
+TORCH = ("fuse:compile", "fuse:batchnorm=folded", "quantize:bfloat16", *TELLING)
 # What shows only where samples are decoded and preprocessed inside the measured region.
 END_TO_END = (
     "input:uint8",

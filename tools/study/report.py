@@ -115,7 +115,7 @@ def cells(row: Row) -> list[str]:
     reference = row.cell.recipe == REFERENCE
     return [
         name,
-        f"[{row.ratio:.3f}]({row.record})" if row.ratio else "none of its own",
+        f"[{row.ratio:.3f}]({row.record})" if row.ratio else "not measured" if row.untimed else "none of its own",
         f"{row.ends[0]:.3f} to {row.ends[1]:.3f}" if row.ends else "one block" if row.ratio else "",
         f"[{row.accuracy:.2f}]({row.record})",
         "" if reference else f"{100 * row.outcomes.difference:+.2f} ({low:+.2f} to {high:+.2f})",
@@ -144,7 +144,8 @@ def _marks(row: Row) -> str:
 
 def front(own: Sequence[Row]) -> str:
     """Returns the sentence of what no other row beats in both."""
-    return f"On the front of accuracy against throughput: {', '.join(_named(row) for row in pareto(own))}."
+    names = ", ".join(_named(row) for row in pareto(own))
+    return f"On the front of accuracy against throughput: {names or 'nothing, as no throughput was measured'}."
 
 
 def served(own: Sequence[Row]) -> list[str]:
@@ -188,10 +189,12 @@ def left_out(rows: Sequence[Row]) -> list[str]:
     disturbed = [_place(row) for row in rows if row.notes]
     unjudged = [row for row in rows if row.state == UNJUDGED]
     unmeasured = [_place(row) for row in rows if row.state == LEFT_OUT]
+    untimed = [_place(row) for row in rows if row.untimed]
     unrepeated = [f"{_place(row)} ({', '.join(map(str, row.missing))})" for row in rows if row.missing]
     return [
         *([f"- No full runs: {', '.join(_named(row) for row in unjudged)}."] if unjudged else []),
         *([f"- Not measured, for lack of time: {', '.join(unmeasured)}."] if unmeasured else []),
+        *([f"- Of these the accuracy alone, for lack of time: {', '.join(untimed)}."] if untimed else []),
         *([f"- Repetitions that are missing: {', '.join(unrepeated)}."] if unrepeated else []),
         *(f"- {_place(row)}: {row.reason}" for row in rows if row.state == FAILED),
         *([f"- What to doubt (`notes` in study.csv): {', '.join(disturbed)}."] if disturbed else []),

@@ -1,8 +1,9 @@
 """A study on disk: one file a finished cell, written whole or not at all, so that it goes on wherever it was ended.
 
 study.json         the machine and the sources that all of it is of; lock: held while a process is at it
-cells/ID.json      what was measured of a cell, or why it could not be; ID.npz: its answers and its confidence in
-                   each, in index order
+answers/ID.json    what a cell answered and with which arithmetic, until it has taken turns with its reference
+cells/ID.json      all that was measured of it, or why it could not be; ID.npz: its answers and its confidence in each,
+                   in index order
 processes/ID-N.json  blocks of a cell's N-th process, for which a budget had time left
 verdicts/ID.json   the verdict of its full runs, which lie in results/
 clocks/study.json  how long each step took; best-ID.json: likewise of the search for what is faster than a reference
@@ -27,7 +28,7 @@ from tools.study.plan import Cell
 
 SCHEMA = 1
 ABOUT, CELLS, VERDICTS, RESULTS, LOCK = "study.json", "cells", "verdicts", "results", "lock"
-LOOKS, TURNS, CLOCKS, MORE = "looks", "turns", "clocks", "processes"
+LOOKS, TURNS, CLOCKS, MORE, ANSWERS = "looks", "turns", "clocks", "processes", "answers"
 
 
 class Answers(NamedTuple):
@@ -82,22 +83,26 @@ def machine(folder: Path) -> dict[str, Any]:
 
 
 def measured(folder: Path, cell: Cell) -> dict[str, Any] | None:
-    """Returns what is known of a cell, None where nothing is."""
+    """Returns what is known of a cell that is finished, None where it is not."""
     return recorded(folder, CELLS, cell.id)
 
 
-def keep_measured(folder: Path, cell: Cell, record: dict[str, Any], answers: Answers | None = None) -> None:
-    """Keeps what was measured of a cell; its answers are written first."""
+def answered(folder: Path, cell: Cell) -> dict[str, Any] | None:
+    """Returns what is known of a cell, though it has yet to take turns with its reference; None where nothing is."""
+    return measured(folder, cell) or recorded(folder, ANSWERS, cell.id)
 
-    def write() -> None:
-        if answers is not None:
-            content = io.BytesIO()
-            np.savez(content, **answers._asdict())
-            record["answers_sha256"] = sha256_bytes(content.getvalue())
-            write_atomically(folder / CELLS / f"{cell.id}.npz", content.getvalue())
-        write_json(folder / CELLS / f"{cell.id}.json", {"schema": SCHEMA, **record})
 
-    _kept(write, folder)
+def keep_answered(folder: Path, cell: Cell, record: dict[str, Any], answers: Answers) -> None:
+    """Keeps what a cell answered, the answers first."""
+    content = io.BytesIO()
+    np.savez(content, **answers._asdict())
+    _kept(lambda: write_atomically(folder / CELLS / f"{cell.id}.npz", content.getvalue()), folder)
+    keep(folder, ANSWERS, cell.id, {**record, "answers_sha256": sha256_bytes(content.getvalue())})
+
+
+def keep_measured(folder: Path, cell: Cell, record: dict[str, Any]) -> None:
+    """Keeps all that was measured of a cell: it is finished."""
+    keep(folder, CELLS, cell.id, record)
 
 
 def answers(folder: Path, cell: Cell, record: dict[str, Any]) -> Answers:
@@ -162,7 +167,7 @@ def damaged(path: Path, what: object) -> str:
 
 
 def _again(folder: Path, cell: Cell) -> str:
-    return f"Delete {folder / CELLS / cell.id}.json, and the cell is measured again."
+    return f"Delete {folder}/*/{cell.id}.json, and the cell is measured again."
 
 
 def _kept(write: Callable[[], None], folder: Path) -> None:

@@ -174,19 +174,20 @@ def test_the_reference_is_asked_about_the_whole_of_the_same_unseen_image(recipe:
 
 
 def test_it_takes_turns_with_a_reference_that_takes_whole_images() -> None:
-    terms = Terms(seconds=0.05, least_blocks=1, most_blocks=1, width=1.0, target_percent=0.0)
     recipe = "input:uint8,resolution=7,resize=nearest"
     job = {
         "reference": described(MOBILENET, ""),
         "variant": described(MOBILENET, recipe),
         "serving": asdict(SERVING),
         "variant_serving": asdict(replace(SERVING, batch=16)),
-        "terms": asdict(terms),
+        "terms": asdict(Terms.fixed(0.05, 1)),
+        "stream": None,
     }
-    found = prepare.call("contest", job, 60, "test", quiet=True)
-    assert found["answers"][:COUNT] == outputs(MOBILENET, recipe).argmax(1).tolist()
-    (block,) = found["blocks"]
+    (block,) = prepare.call("turns", job, 60, "test", quiet=True)
     assert len(block["variant"]) == len(block["reference"]) == 2
+    job = {"subject": described(MOBILENET, recipe), "serving": asdict(SERVING)}
+    found = prepare.call("answer", job, 60, "test", quiet=True)
+    assert found["answers"][:COUNT] == outputs(MOBILENET, recipe).argmax(1).tolist()
 
 
 @pytest.mark.parametrize("recipe", ["fuse:level=off", "input:uint8"])
@@ -204,7 +205,7 @@ def test_end_to_end_both_sides_decode_in_their_turns(
     serving = asdict(replace(SERVING, end_to_end=end_to_end))
     job = {"reference": described(RESNET, ""), "variant": described(RESNET, recipe)}
     monkeypatch.setattr(fashion_mnist.FashionMnist, "load", noted)
-    job |= {"serving": serving, "variant_serving": serving, "seconds": 0.02, "stream": None, "blocks": 1}
+    job |= {"serving": serving, "variant_serving": serving, "stream": None, "terms": asdict(Terms.fixed(0.02, 1))}
     (block,) = contests.turns(job, Channel(os.open(os.devnull, os.O_WRONLY)))
     assert len(block["variant"]) == 2
     assert loaded == [not end_to_end] * (2 if recipe == "input:uint8" else 1)

@@ -53,11 +53,16 @@ class Made:
         self.cells: list[Cell] = []
         write_json(folder / shelf.ABOUT, {"schema": shelf.SCHEMA, "fingerprint": {"cores": 2}})
 
-    def add(self, cell: Cell, ratio: float, wrong: int, arithmetic: dict[str, int] | None = None) -> None:
-        """Adds a cell: its speed over the reference's, and how many of the 10,000 answers are wrong, from the first."""
+    def add(
+        self, cell: Cell, ratio: float, wrong: int, arithmetic: dict[str, int] | None = None, *, timed: bool = True
+    ) -> None:
+        """Adds a cell: its speed over the reference's, and how many of the 10,000 answers are wrong, from the first.
+
+        If it is not `timed`, it has answered alone.
+        """
         record = {
             "cell": asdict(cell),
-            "state": "measured",
+            "state": "answered",
             "reason": None,
             "accuracy_percent": 100 - wrong / 100,
             "arithmetic": arithmetic,
@@ -65,13 +70,20 @@ class Made:
             "serving": {"batch": 64, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu"},
             "machine_during": {"other_work_cores": 1.5 if cell.recipe == "prune:0.1" else 0.0},
             "changes_with_batch": 20 if cell.recipe == "quantize:int8" else 0,
-            "blocks": two_blocks(ratio) if ratio else [],
+            "blocks": [],
         }
         # The first samples are the least sure.
         found = answers(cell, wrong)
         confidence = np.linspace(0.3, 1, len(found), dtype=np.float32)
-        shelf.keep_measured(self.folder, cell, record, shelf.Answers(found, confidence))
+        shelf.keep_answered(self.folder, cell, record, shelf.Answers(found, confidence))
+        if timed:
+            self.time(cell, ratio)
         self.cells.append(cell)
+
+    def time(self, cell: Cell, ratio: float) -> None:
+        """Has a cell that has answered be finished."""
+        record, blocks = shelf.recorded(self.folder, shelf.ANSWERS, cell.id), two_blocks(ratio) if ratio else []
+        shelf.keep_measured(self.folder, cell, {**(record or {}), "state": "measured", "blocks": blocks})
 
     def fail(self, cell: Cell, reason: str) -> None:
         shelf.keep_measured(self.folder, cell, {"cell": asdict(cell), "state": "failed", "reason": reason})

@@ -117,7 +117,7 @@ def test_turns_are_of_what_the_scenario_is_about(
     places = contests.Places(tmp_path, tmp_path, lambda dataset: str(tmp_path))
     best._turns(search, replace(reference, recipe="batch:256"), 2, places)
     (job,) = jobs
-    assert (job["stream"] or {}).get("samples_per_query") == per_query and job["blocks"] == 2
+    assert (job["stream"] or {}).get("samples_per_query") == per_query and job["terms"]["most_blocks"] == 2
     # A stream's batch is no larger than its query.
     assert job["variant_serving"]["batch"] == (8 if per_query else 256)
     assert search.seconds == (2.0 if per_query else 0.35)

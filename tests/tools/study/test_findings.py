@@ -144,8 +144,35 @@ def test_what_was_left_out_for_lack_of_time_is_no_finding(made: Made) -> None:
     assert len(pictures) == 2 and "not measured, for lack of time" in page.page(rows, [], pictures)
 
 
+def test_what_time_was_lacking_to_time_is_told_by_its_answers(made: Made) -> None:
+    cell = of(RESNET, "cluster:4")
+    made.add(cell, 0.0, 1200, timed=False)
+    made.add(of(RESNET, "emulate:int4"), 0.0, 1200, timed=False)
+    row = next(row for row in made.rows() if row.cell == cell)
+    assert (row.state, row.accuracy, row.ratio, row.ends, row.untimed) == (MISSES, 88.0, 0.0, None, True)
+    assert [row.cell for row in made.rows() if row.untimed] == [cell]
+    text = report.markdown(made.rows(), [])
+    assert "| `cluster:4` | not measured |  | [88.00](answers/" in text and (made.folder / row.record).exists()
+    left = "- Of these the accuracy alone, for lack of time: `cluster:4` on fashion-resnet, onnxruntime, offline."
+    assert left in text
+    assert cell not in conduct.to_judge(Study(tuple(made.cells), verdicts=9), made.folder)
+    made.time(cell, 1.0)
+    assert not any(row.untimed for row in made.rows())
+
+
+def test_where_nothing_is_timed_yet_the_report_says_so(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.add(RESNET, 0.0, 663, timed=False)
+    made.add(of(RESNET, "prune:0.1"), 0.0, 650, timed=False)
+    rows = made.rows()
+    text = report.markdown(rows, [])
+    assert "nothing, as no throughput was measured" in text
+    assert len(drawn(rows)) == 1 and list(conduct.to_judge(Study(tuple(made.cells)), tmp_path)) == []
+
+
 def test_without_its_reference_a_row_is_not_measured(made: Made) -> None:
-    (made.folder / shelf.CELLS / f"{RESNET.id}.json").unlink()
+    for kind in (shelf.ANSWERS, shelf.CELLS):
+        (made.folder / kind / f"{RESNET.id}.json").unlink()
     found = states(made.rows())
     assert found["fashion-resnet", "prune:0.1"] == LEFT_OUT and found["fashion-mobilenet", "prune:0.1"] == UNJUDGED
 

@@ -50,7 +50,8 @@ class Machine:
         }
         found = answers(cell, wrong)
         confidence = np.full(len(found), 0.9, np.float32)
-        shelf.keep_measured(self.folder, cell, record, shelf.Answers(found, confidence))
+        shelf.keep_answered(self.folder, cell, record, shelf.Answers(found, confidence))
+        shelf.keep_measured(self.folder, cell, shelf.recorded(self.folder, shelf.ANSWERS, cell.id) or {})
         self.number += 1
 
     def judge(self, cell: Cell, counts: bool) -> None:

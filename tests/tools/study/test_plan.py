@@ -75,9 +75,13 @@ def test_the_recipes_of_its_own_are_many_and_all_are_written_as_they_are_kept() 
     }
     assert len(whole) == len(set(whole))
     # A budget that ends early takes from the sweeps, and not from what tells most.
-    assert set(TELLING) <= set(RECIPES) and len(TELLING) == 10 and len(TORCH) >= 10
-    # torch has no graph levels, and its integer convolutions take no signed activations.
-    assert len(set(TELLING) & set(TORCH)) == 8
+    assert set(TELLING) <= set(RECIPES) and len(TELLING) == 10 and set(TELLING) <= set(TORCH)
+    for workload in plugins.names("reference_models"):
+        own = [cell for cell in whole if cell.workload == workload]
+        both = [{cell.recipe for cell in own if cell.backend == "torch"}]
+        both.append({cell.recipe for cell in own if cell.scenario == "server"})
+        # Beside the reference.
+        assert len(set.intersection(*both)) == 1 + len(TELLING)
     sweeps = [number for number, cell in enumerate(whole) if cell.recipe not in ("", *TELLING, *TORCH)]
     telling = [number for number, cell in enumerate(whole) if cell.recipe in TELLING or cell.backend == "torch"]
     assert max(telling) < min(sweeps)

@@ -30,6 +30,10 @@ verdicts = 0
 """
 
 
+# Where a study has its cells.
+KEPT = ("answers", "cells")
+
+
 def study(folder: Path, *words: str) -> Command:
     plan = folder.with_suffix(".toml")
     plan.write_text(PLAN)
@@ -45,16 +49,18 @@ def records(folder: Path) -> dict[str, Any]:
 def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     command = study(folder)
-    command.await_line("cell 2 of 4", 200)
+    command.await_line("accuracy 2 of 4", 200)
     command.process.send_signal(signal.SIGKILL)
     assert not command.end(30).left_behind
-    kept = {path: path.read_bytes() for path in (folder / "cells").iterdir()}
+    kept = {path: path.read_bytes() for kind in KEPT for path in (folder / kind).iterdir()}
+    assert {path.suffix for path in kept} == {".json", ".npz"}
     what_no_time_is_left_for_is_named(folder)
+    in_its_turns_it_is_killed_too(folder, kept)
     in_its_full_runs_it_is_killed_too(folder, kept)
     ended = study(folder).end(300)
     assert ended.code == 0, ended.stderr
     assert kept and all(path.read_bytes() == content for path, content in kept.items())
-    assert "cell" not in ended.stderr
+    assert "study: accuracy" not in ended.stderr and "study: turns" not in ended.stderr
 
     cells = records(folder / "cells")
     assert cells[""]["accuracy_percent"] == pytest.approx(93.37)
@@ -72,10 +78,22 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
     assert len(list(folder.glob("study.*"))) == 4 and len(list(folder.glob("*.png"))) == 1
 
     again = study(folder).end(60)
-    assert again.code == 0 and again.stdout == ended.stdout and "cell" not in again.stderr
+    assert again.code == 0 and again.stdout == ended.stdout and "study: turns" not in again.stderr
     # A study takes long: what else there is to do with one is done with this one.
     the_fastest_that_counts_is_sought(folder)
     it_is_merged_with_another_machines(folder)
+
+
+def in_its_turns_it_is_killed_too(folder: Path, kept: dict[Path, bytes]) -> None:
+    """All have answered by then, of which one failed, and one has taken its turns."""
+    command = study(folder)
+    command.await_line("turns 2 of 4", 200)
+    command.process.send_signal(signal.SIGKILL)
+    ended = command.end(30)
+    assert not ended.left_behind and "accuracy 1 of 4" not in ended.stderr and "accuracy 4 of 4" in ended.stderr
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    assert len(list((folder / "answers").glob("*.json"))) == 3 and len(list((folder / "cells").glob("*.json"))) == 2
+    kept |= {path: path.read_bytes() for kind in KEPT for path in (folder / kind).iterdir()}
 
 
 def in_its_full_runs_it_is_killed_too(folder: Path, kept: dict[Path, bytes]) -> None:
@@ -85,9 +103,9 @@ def in_its_full_runs_it_is_killed_too(folder: Path, kept: dict[Path, bytes]) -> 
     command.await_line("offline performance run: running", 100)
     command.process.send_signal(signal.SIGKILL)
     ended = command.end(30)
-    assert not ended.left_behind and "cell 1 of 4" not in ended.stderr
+    assert not ended.left_behind and "turns 1 of 4" not in ended.stderr
     assert not list((folder / "verdicts").glob("*.json")) and list((folder / "results").glob("*/*/*/*/*/"))
-    kept |= {path: path.read_bytes() for path in (folder / "cells").iterdir()}
+    kept |= {path: path.read_bytes() for kind in KEPT for path in (folder / kind).iterdir()}
 
 
 def what_no_time_is_left_for_is_named(folder: Path) -> None:
@@ -95,16 +113,17 @@ def what_no_time_is_left_for_is_named(folder: Path) -> None:
     clock = folder / "clocks" / "study.json"
     took = json.loads(clock.read_text())
     assert len(took["took_s"]) == 1 and 1 < sum(took["took_s"].values()) < 200
-    clock.write_text(json.dumps({**took, "took_s": dict.fromkeys(took["took_s"], 50.0)}))
+    clock.write_text(json.dumps({**took, "took_s": dict.fromkeys(took["took_s"], 58.0)}))
     ended = study(folder, "--budget=60s").end(60)
-    assert ended.code == 0 and "cell" not in ended.stderr, ended.stderr
-    assert "Time: 50 of 60 s: cells 50 s, full runs 0 s." in ended.stdout
+    assert ended.code == 0 and "study: accuracy" not in ended.stderr, ended.stderr
+    assert "Time: 58 of 60 s: accuracy 58 s, turns 0 s, full runs 0 s." in ended.stdout
     assert "3 of 4 cells were not measured, for lack of time: a larger --budget goes on." in ended.stdout
+    assert "1 of 4 have an accuracy alone, for lack of time: a larger --budget goes on." in ended.stdout
     report = (folder / "study.md").read_text()
-    assert "| `prune:0.9` |" not in report
+    assert "| `prune:0.9` |" not in report and "| `reference` | not measured |" in report
     assert "- Not measured, for lack of time: `prune:0.9` on fashion-resnet, onnxruntime, offline, " in report
-    assert "- No full runs: `reference` (" in report
-    assert "- Time: 50 of 60 s: cells 50 s, full runs 0 s." in report
+    assert "- Of these the accuracy alone, for lack of time: `reference` on fashion-resnet, onnxruntime" in report
+    assert "- Time: 58 of 60 s: accuracy 58 s, turns 0 s, full runs 0 s." in report
 
 
 def the_fastest_that_counts_is_sought(folder: Path) -> None:
@@ -167,16 +186,16 @@ def test_a_full_disk_takes_nothing_of_what_is_finished(small_disk: Path) -> None
     folder, finished = small_disk / "study", Cell("fashion-resnet", "onnxruntime", "offline", "")
     other, answers = replace(finished, recipe="prune:0.1"), shelf.Answers(np.arange(10_000), np.ones(10_000))
     shelf.claim(folder)
-    shelf.keep_measured(folder, finished, {"state": "measured"}, answers)
+    shelf.keep_answered(folder, finished, {"state": "answered"}, answers)
     rubbish = fill(small_disk)
     with pytest.raises(UsageError, match=r"No space left .* What is finished stays: make room, and start it again"):
-        shelf.keep_measured(folder, other, {"state": "measured"}, answers)
-    assert shelf.measured(folder, other) is None
-    record = shelf.measured(folder, finished)
+        shelf.keep_answered(folder, other, {"state": "answered"}, answers)
+    assert shelf.answered(folder, other) is None
+    record = shelf.answered(folder, finished)
     assert record and np.array_equal(shelf.answers(folder, finished, record).labels, answers.labels)
     rubbish.unlink()
-    shelf.keep_measured(folder, other, {"state": "measured"}, answers)
-    assert shelf.measured(folder, other)
+    shelf.keep_answered(folder, other, {"state": "answered"}, answers)
+    assert shelf.answered(folder, other)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
