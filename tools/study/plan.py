@@ -86,9 +86,9 @@ TELLING = (
     "quantize:int8,granularity=tensor,scale=power-of-two",
     "quantize:int8,scales=dynamic",
     "prune:0.3",
+    "prune:0.5",
     "cluster:8",
     "cluster:4",
-    "input:resolution=20",
     "batch:1",
 )
 # Beside those what only torch has.
