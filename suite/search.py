@@ -42,9 +42,10 @@ AS_FAST = 0.9
 # A machine that others use too has phases of some tenths of a second in which it is slow, and one would change what
 # Server may use. So each serving is asked in so many rounds.
 SERVER_ROUNDS = 2
-# Elsewhere the fastest of each layout are asked again in turn, so many times and for so many times as long, and the
-# highest median wins: a longer phase would hide a layout. What is HOPELESS times as slow as another is not asked.
-AGAIN, AGAIN_LONGER = 5, 2
+# Elsewhere the fastest of the two fastest layouts are asked again in turn, so many times and for so many times as long,
+# and the higher median wins: a longer phase would hide a layout. What is HOPELESS times as slow is not asked, and no
+# round begins after AGAIN_S.
+AGAIN, AGAIN_LONGER, AGAIN_S = 5, 2, 20.0
 HOPELESS = 2.0
 
 # Where nobody says how much load Server is to hold, a probe of a second must keep this part of the limit; what does
@@ -78,7 +79,14 @@ def loaded(subject: Subject, serving: Serving) -> Iterator[list[Session]]:
                 session.close()
 
 
-def resolve(
+def resolve(subject: Subject, requested: Requested, terms: Terms) -> tuple[Serving, list[dict[str, Any]]]:
+    """Returns the serving, with every `auto` decided, and the probes that decided it, of some servings several."""
+    tried = sweep(subject, requested, terms)
+    again = [] if limit_ms(terms) else list(_again(subject, _rivals(tried), terms))
+    return Serving(**(_steadiest(again) if again else _best(tried, terms))["serving"]), [*tried, *again]
+
+
+def sweep(
     subject: Subject,
     requested: Requested,
     terms: Terms,
@@ -86,8 +94,8 @@ def resolve(
     batches: Sequence[int] = BATCHES,
     deadline: float = math.inf,
     probe_s: float | None = None,
-) -> tuple[Serving, list[dict[str, Any]]]:
-    """Returns the serving, with every `auto` decided, and the probes that decided it.
+) -> list[dict[str, Any]]:
+    """Returns a probe of each serving that may be meant, in Server several.
 
     Each layout has an equal share of the time until the deadline, and is asked once at least; each probe takes
     `probe_s`, or PROBE_S.
@@ -115,8 +123,7 @@ def resolve(
         )
         with loaded(subject, layout) as ready:
             tried += _sizes(subject, ready, layout, batches, terms, until, probe_s or PROBE_S)
-    again = [] if limit_ms(terms) else list(_again(subject, _rivals(tried), terms, deadline, probe_s or PROBE_S))
-    return Serving(**(_steadiest(again) if again else _best(tried, terms))["serving"]), [*tried, *again]
+    return tried
 
 
 def as_requested(serving: Serving, requested: Requested, *, inline: bool) -> Serving:
@@ -190,16 +197,16 @@ def _asked(
     return {"serving": asdict(serving), "samples_per_s": rate, "batch_ms": batch_s * 1000}
 
 
-def _again(
-    subject: Subject, rivals: list[dict[str, Any]], terms: Terms, deadline: float, probe_s: float
-) -> Iterator[dict[str, Any]]:
-    """Yields longer probes of what was found to be the fastest, in turn, until the deadline at most."""
-    for one in AGAIN * rivals:
-        if time.perf_counter() > deadline:
+def _again(subject: Subject, rivals: list[dict[str, Any]], terms: Terms) -> Iterator[dict[str, Any]]:
+    """Yields longer probes of what was found to be the fastest, in turn, in whole rounds."""
+    started = time.perf_counter()
+    for number in range(AGAIN if rivals else 0):
+        if number and time.perf_counter() - started > AGAIN_S:
             break
-        serving = Serving(**one["serving"])
-        with loaded(subject, serving) as ready:
-            yield _asked(subject, ready, serving, terms, AGAIN_LONGER * probe_s, one["samples_per_s"])
+        for one in rivals:
+            serving = Serving(**one["serving"])
+            with loaded(subject, serving) as ready:
+                yield _asked(subject, ready, serving, terms, AGAIN_LONGER * PROBE_S, one["samples_per_s"])
 
 
 def _steadiest(again: list[dict[str, Any]]) -> dict[str, Any]:
@@ -212,13 +219,12 @@ def _steadiest(again: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _rivals(tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the fastest probe of each layout, without those that are hopeless; none where that leaves one."""
+    """Returns the fastest probes of the two fastest layouts; none where one of them is without hope."""
     best: dict[tuple[int, int], dict[str, Any]] = {}
     for one in sorted(tried, key=lambda one: float(one["samples_per_s"])):
         best[one["serving"]["sessions"], one["serving"]["threads"]] = one
-    fastest = max(float(one["samples_per_s"]) for one in tried)
-    rivals = [one for one in best.values() if HOPELESS * one["samples_per_s"] > fastest]
-    return rivals if len(rivals) > 1 else []
+    first, *others = sorted(best.values(), key=lambda one: -float(one["samples_per_s"]))
+    return [first, *others[:1]] if others and HOPELESS * others[0]["samples_per_s"] > first["samples_per_s"] else []
 
 
 def best_of_each(tried: list[dict[str, Any]]) -> list[dict[str, Any]]:

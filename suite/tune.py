@@ -41,7 +41,7 @@ def tune(
 ) -> tuple[Serving, list[dict[str, Any]], dict[str, Any]]:
     """Returns the serving that won, all probes, and how it was found, after about `seconds` at most."""
     started = time.perf_counter()
-    _, tried = search.resolve(subject, requested, terms, batches=BATCHES, deadline=started + SEARCH_SHARE * seconds)
+    tried = search.sweep(subject, requested, terms, batches=BATCHES, deadline=started + SEARCH_SHARE * seconds)
     allowed = sorted(search.allowed(search.best_of_each(tried), terms), key=lambda one: -float(one["samples_per_s"]))
     finalists = [Serving(**one["serving"]) for one in allowed[:FINALISTS]]
     contestants = [*finalists, *_variations(finalists[0], requested, terms)]

@@ -1,4 +1,4 @@
-"""Tasks that set a variant beside others: its answers, turns with the reference, servings in turn, layer by layer."""
+"""Tasks of a variant and what it is held against: its answers, turns with the reference, servings, layers."""
 
 import functools
 import json
@@ -102,7 +102,7 @@ def sweep(job: dict[str, Any], channel: Channel) -> Any:
 
     channel.phase(job["phase"], job["expected_samples"], silent=True)
     subject = Subject.open(job["subject"], channel.beat)
-    turns = [Turn(Serving(**one["serving"]), one["samples"]) for one in job["turns"]]
+    turns = [Turn(Serving(**one["serving"]), one["samples"], one["options"]) for one in job["turns"]]
     decoded = not any(turn.serving.end_to_end for turn in turns)
     subject.dataset.load(np.arange(subject.dataset.total), decoded=decoded)
     with open(job["journal"], "a", encoding="utf-8") as journal:

@@ -74,6 +74,16 @@ def test_a_layout_that_a_slow_phase_hid_is_asked_again(simulated: Subject, monke
     assert again in ([1, 2] * search.AGAIN, [2, 1] * search.AGAIN)
 
 
+def test_of_many_layouts_the_two_fastest_are_asked_again_in_whole_rounds_for_a_while(
+    simulated: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "usable_cores", lambda: 4)
+    monkeypatch.setattr(search, "AGAIN_S", 0.0)
+    monkeypatch.setattr(speed, "throughput", lambda *given: 1000.0 + given[2].sessions)
+    _, tried = resolve(simulated, Requested(batch=16), OFFLINE)
+    assert [one["serving"]["sessions"] for one in tried] == [1, 2, 4, 4, 2]
+
+
 def test_a_layout_without_hope_is_not_asked_again(simulated: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "usable_cores", lambda: 2)
     monkeypatch.setattr(speed, "throughput", lambda *given: 1000.0 if given[2].sessions == 2 else 400.0)

@@ -21,7 +21,7 @@ def simulated(data_root: Path) -> Subject:
 def test_a_first_turn_answers_and_every_turn_says_how_fast_it_was(simulated: Subject) -> None:
     one, ahead = Serving(1, 0, 1, 1, "cpu"), Serving(24, 0, 2, 1, "cpu", prefetch=1)
     first, other, later = sweep(simulated, [Turn(one, None), Turn(ahead, None), Turn(ahead, 480)])
-    assert len(first["answers"]) == ANSWERS and len(other["answers"]) == filling(ahead, ANSWERS) == 1008
+    assert len(first["answers"]) == ANSWERS and len(other["answers"]) == filling(24, 2, ANSWERS) == 1008
     # In whatever batches and sessions, each sample has its own answer.
     assert other["answers"] == first["answers"][:1008] and len(set(first["answers"])) > 1
     assert "answers" not in later
@@ -45,7 +45,7 @@ def test_a_batch_larger_than_one_that_takes_too_long_is_not_tried(
     ("batch", "sessions", "samples", "least", "filled"),
     [(1, 1, 1024, 1, 1024), (16, 2, 100, 1, 96), (1024, 2, 10, 1, 2048), (1024, 2, 10, 3, 6144), (16, 2, 500, 3, 512)],
 )
-def test_a_turn_is_full_batches_as_many_for_each_session(
+def test_a_turn_is_full_batches_as_many_for_each_that_is_side_by_side(
     batch: int, sessions: int, samples: int, least: int, filled: int
 ) -> None:
-    assert filling(Serving(batch, 0, sessions, 1, "cpu"), samples, least) == filled
+    assert filling(batch, sessions, samples, least) == filled

@@ -23,13 +23,13 @@ from scenarios.harness import loadgen, logs, yielding
 from scenarios.harness.stages import Stages
 from scenarios.harness.sut import SWITCH_INTERVAL_S, SystemUnderTest
 from scenarios.harness.timeline import Timeline
-from suite import plugins
+from suite import plugins, search
 from suite.allocator import keep_freed_memory
 from suite.awake import awake
 from suite.placement import shares
 from suite.probes import speed
 from suite.resources import peak_memory
-from suite.search import Terms, resolve
+from suite.search import Terms
 from suite.subject import Subject
 from suite.tune import BATCHES, tune
 from suite.variant import Requested, Serving
@@ -345,14 +345,14 @@ def served(job: dict[str, Any]) -> Any:
     if job["tune_seconds"]:
         serving, _, _ = tune(subject, Requested(), terms, job["tune_seconds"])
     else:
-        serving, _ = resolve(subject, Requested(), terms)
+        serving, _ = search.resolve(subject, Requested(), terms)
     sessions = subject.load(serving)
     return {"serving": serving.__dict__, "samples_per_s": speed.throughput(subject, sessions, serving, 0.7)}
 
 
 def sweep(job: dict[str, Any]) -> Any:
     """Returns the samples/s of every layout and batch, each asked for `seconds`."""
-    _, tried = resolve(_subject(job), Requested(), OFFLINE, batches=BATCHES, probe_s=job["seconds"])
+    tried = search.sweep(_subject(job), Requested(), OFFLINE, batches=BATCHES, probe_s=job["seconds"])
     return [{"serving": one["serving"], "samples_per_s": one["samples_per_s"]} for one in tried]
 
 

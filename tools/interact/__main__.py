@@ -1,4 +1,4 @@
-"""Maps how batch, sessions, threads and gathering ahead interact: each value of one with each value of the others.
+"""Maps how batch, sessions, threads, stages and gathering ahead interact: each value of one with each of the others.
 
     python -m tools.interact --workload fashion-resnet --backend onnxruntime --out map
     python -m tools.interact --end-to-end --prefetch 0,1,2 --out whole
@@ -21,7 +21,7 @@ from common.errors import UsageError
 from common.files import canonical_json, write_atomically
 from common.flags import new_flags, run
 from common.names import unknown
-from suite import environment, interrupts, machine_state, places, prepare, recipes, store
+from suite import environment, interrupts, machine_state, places, plugins, prepare, recipes, store
 from suite.backends._cut import OPTION
 from suite.placement import AUTO, OFF, cores_of
 from suite.plan import Asked, Plan, resolve
@@ -41,6 +41,9 @@ OPTIONS = flags.DEFINE_string("backend_options", "", "runtime options: name=valu
 BATCHES = flags.DEFINE_list("batches", [], "largest batches (default: 1,2,4,...,1024)", flag_values=FLAGS)
 SESSIONS = flags.DEFINE_list("sessions", [], "sessions side by side (default: 1,2,4,...,cores)", flag_values=FLAGS)
 THREADS = flags.DEFINE_list("threads", [], "threads of a session (default: 1,2,4,...,cores)", flag_values=FLAGS)
+STAGES = flags.DEFINE_list(
+    "stages", [], "stages of a session's graph, which share its threads (default: 1,2)", flag_values=FLAGS
+)
 PREFETCH = flags.DEFINE_list("prefetch", [], "threads of a session that gather ahead (default: 0,1)", flag_values=FLAGS)
 PIN = flags.DEFINE_string("pin", OFF, "cores that the sessions share: off, all, or as in 0-3,8", flag_values=FLAGS)
 DEVICE = flags.DEFINE_string("device", "auto", "auto, cpu or cuda", flag_values=FLAGS)
@@ -63,7 +66,7 @@ def main(arguments: list[str]) -> int:
     plan, folder = _plan(), Path(OUT.value)
     pin = cores_of(plan.requested.pin)
     cores = min(usable_cores(), len(pin)) if pin else usable_cores()
-    chosen = axes(cores, BATCHES.value, SESSIONS.value, THREADS.value, PREFETCH.value)
+    chosen = axes(cores, BATCHES.value, SESSIONS.value, THREADS.value, PREFETCH.value, _stages(plan))
     _write(folder, {})
     made = prepare.make(plan)
     device = _device(plan)
@@ -126,10 +129,21 @@ def _plan() -> Plan:
         )
     )
     if plan.options.get(OPTION, "1") != "1":
-        raise UsageError(f"--backend-options cuts the graph, and the map is of the whole one; leave {OPTION} out.")
+        raise UsageError(f"--backend-options cuts the graph; leave {OPTION} out, and give --stages.")
     if plan.requested.pin == AUTO:
         raise UsageError(f"--pin is {AUTO}, and nothing is chosen here; give {OFF}, all, or a list of cores.")
     return plan
+
+
+def _stages(plan: Plan) -> list[str]:
+    """Returns the stages that are asked for, one where the backend cuts no graph; raises UsageError for any then."""
+    cuts = not plugins.is_foreign(plan.backend) and OPTION in plugins.describe(plan.backend).options
+    if STAGES.value and not cuts:
+        raise UsageError(
+            f"--stages cuts an ONNX graph, and the backend {plan.backend} cuts none. Use --backend onnxruntime, or "
+            "leave it out."
+        )
+    return STAGES.value if cuts else ["1"]
 
 
 def _device(plan: Plan) -> str:

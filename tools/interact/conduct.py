@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from common.errors import RunFailed
+from common.errors import RunFailed, UsageError
 from suite import prepare
 from suite.probes.sweep import NOT_TRIED, Turn, filling
 from suite.progress import say
@@ -115,7 +115,7 @@ def measure(axes: Axes, ground: Ground, seconds: float, rounds: int) -> Chart:
     _check_reference(reasons)
     rates: dict[Cell, list[float]] = {cell: [] for cell in looks if cell not in reasons}
     speeds = {cell: float(looks[cell]["samples_per_s"]) for cell in rates}
-    turns = {cell: _turn(cell, ground, speeds[cell] * seconds / rounds) for cell in rates}
+    turns = {cell: _turn(cell, ground, _samples(cell, looks[cell], seconds / rounds)) for cell in rates}
     left_s = rounds * (PROCESS_S + sum((turn.samples or 0) / speeds[cell] for cell, turn in turns.items()))
     say(f"map: {rounds} rounds of {len(turns)} cells: about {left_s / 60:.1f} minutes more")
     for number in range(1, rounds + 1):
@@ -139,10 +139,14 @@ def _check_reference(reasons: Mapping[Cell, str]) -> None:
         raise RunFailed(f"The cell that all others are compared with failed: {reasons[REFERENCE]}")
 
 
-def _turn(cell: Cell, ground: Ground, samples: float | None) -> Turn:
-    """Returns a cell's turn of about so many samples, or its first one."""
-    serving = cell.serving(ground.device, ground.pin, end_to_end=ground.end_to_end)
-    return Turn(serving, None if samples is None else filling(serving, samples, LEAST_BATCHES))
+def _turn(cell: Cell, ground: Ground, samples: int | None) -> Turn:
+    """Returns a cell's turn of so many samples, or its first one."""
+    return Turn(cell.serving(ground.device, ground.pin, end_to_end=ground.end_to_end), samples, cell.options)
+
+
+def _samples(cell: Cell, look: Mapping[str, Any], seconds: float) -> int:
+    """Returns how many samples take about so long, by a first look at a cell."""
+    return filling(cell.batch, int(look["side_by_side"]), float(look["samples_per_s"]) * seconds, LEAST_BATCHES)
 
 
 def _looks(cells: Sequence[Cell], ground: Ground) -> dict[Cell, dict[str, Any]]:
@@ -174,7 +178,7 @@ def _taken(
 
 
 def _is_as_large(cell: Cell, other: Cell) -> bool:
-    return (cell.sessions, cell.threads) == (other.sessions, other.threads) and cell.batch >= other.batch
+    return cell.layout == other.layout and cell.batch >= other.batch
 
 
 def _swept(turns: list[Turn], ground: Ground, phase: str) -> tuple[list[dict[str, Any]], str | None]:
@@ -183,7 +187,10 @@ def _swept(turns: list[Turn], ground: Ground, phase: str) -> tuple[list[dict[str
         journal = Path(folder) / "journal"
         job = {
             "subject": ground.subject,
-            "turns": [{"serving": asdict(turn.serving), "samples": turn.samples} for turn in turns],
+            "turns": [
+                {"serving": asdict(turn.serving), "samples": turn.samples, "options": dict(turn.options)}
+                for turn in turns
+            ],
             "journal": str(journal),
             "phase": phase,
             "expected_samples": sum(turn.samples or 0 for turn in turns),
@@ -193,6 +200,11 @@ def _swept(turns: list[Turn], ground: Ground, phase: str) -> tuple[list[dict[str
             prepare.call("sweep", job, ground.stall_timeout_s, "map")
         except RunFailed as failure:
             error = str(failure)
+        except UsageError as refusal:
+            # That a graph cannot be cut into so many stages is a cell's own.
+            if not any(turn.options for turn in turns):
+                raise
+            error = str(refusal)
         lines = journal.read_text(encoding="utf-8").splitlines(keepends=True) if journal.exists() else []
     # A process that was killed may have written half a line.
     return [json.loads(line) for line in lines if line.endswith("\n")], error
@@ -203,8 +215,8 @@ def _shuffled(cells: Iterator[Cell]) -> list[Cell]:
     drawn: dict[tuple[int, ...], float] = {}
 
     def place(cell: Cell) -> tuple[float, float, float]:
-        layout, batch = (cell.sessions, cell.threads), (cell.sessions, cell.threads, cell.batch)
-        return drawn.setdefault(layout, random.random()), drawn.setdefault(batch, random.random()), random.random()
+        batch = (*cell.layout, cell.batch)
+        return drawn.setdefault(cell.layout, random.random()), drawn.setdefault(batch, random.random()), random.random()
 
     return sorted(cells, key=place)
 

@@ -1,4 +1,4 @@
-"""The cells of a map: every batch with every number of sessions, of threads, and of threads that gather ahead."""
+"""The cells of a map: every batch with every number of sessions, threads, stages, and threads that gather ahead."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,25 +6,37 @@ from itertools import product
 
 from common.errors import UsageError
 from scenarios.harness.sut import MAX_BATCH, MOST_PREFETCH
+from suite.backends._cut import MOST_STAGES, OPTION
 from suite.variant import Serving
 
 # As the flags of a run allow.
 MOST_PARALLEL = 1024
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Cell:
-    """One way of serving. Cells are in order by what shares sessions, the smaller batch first."""
+    """One way of serving; in more than one stage the graph is cut, and the stages share a session's threads."""
 
     sessions: int
     threads: int
     batch: int
     prefetch: int
+    stages: int = 1
 
     def serving(self, device: str, pin: tuple[int, ...], *, end_to_end: bool = False) -> Serving:
         """Returns how it is served on a device, its sessions sharing cores if there is a pin."""
         layout = (self.batch, 0, self.sessions, self.threads, device)
         return Serving(*layout, prefetch=self.prefetch, pin=pin, end_to_end=end_to_end)
+
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        """What cells that share sessions have in common: sessions, threads of each, stages."""
+        return self.sessions, self.threads, self.stages
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The runtime options that it has of its own."""
+        return {OPTION: str(self.stages)} if self.stages > 1 else {}
 
     @property
     def cores(self) -> int:
@@ -35,7 +47,7 @@ class Cell:
     def title(self) -> str:
         """The cell, for people."""
         ahead = f", {gathering(self.prefetch)}" if self.prefetch else ""
-        return f"batches of {self.batch:,}, {layout(self.sessions, self.threads)}{ahead}"
+        return f"batches of {self.batch:,}, {layout(*self.layout)}{ahead}"
 
 
 # What everything is relative to.
@@ -50,26 +62,47 @@ class Axes:
     sessions: tuple[int, ...]
     threads: tuple[int, ...]
     prefetch: tuple[int, ...]
+    stages: tuple[int, ...] = (1,)
+
+    @property
+    def kinds(self) -> list[tuple[int, int]]:
+        """Threads of a session and stages, wherever each stage has as many threads."""
+        return [(threads, stages) for threads in self.threads for stages in self.stages if threads % stages == 0]
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """Every cell, in order, the reference first."""
-        return tuple(Cell(*one) for one in product(self.sessions, self.threads, self.batches, self.prefetch))
+        """Every cell, the reference first, those that share sessions together and of these the smaller batch first."""
+        found = product(self.sessions, self.kinds, self.batches, self.prefetch)
+        return tuple(
+            Cell(sessions, threads, batch, ahead, stages) for sessions, (threads, stages), batch, ahead in found
+        )
 
 
 def axes(
-    cores: int, batches: Iterable[str], sessions: Iterable[str], threads: Iterable[str], prefetch: Iterable[str]
+    cores: int,
+    batches: Iterable[str],
+    sessions: Iterable[str],
+    threads: Iterable[str],
+    prefetch: Iterable[str],
+    stages: Iterable[str] = ("1",),
 ) -> Axes:
     """Returns the axes that flags name; where one names nothing, powers of two up to the cores, or the largest batch.
 
-    Of prefetching it is none and one thread. Raises UsageError for what is no number, or out of range.
+    Of prefetching it is none and one thread, of stages one and two. Raises UsageError for what is no number, or out of
+    range.
     """
-    return Axes(
+    named = list(stages)
+    found = Axes(
         batches=_values("--batches", batches, 1, MAX_BATCH) or _powers(MAX_BATCH),
         sessions=_values("--sessions", sessions, 1, MOST_PARALLEL) or _powers(cores),
         threads=_values("--threads", threads, 1, MOST_PARALLEL) or _powers(cores),
         prefetch=_values("--prefetch", prefetch, 0, MOST_PREFETCH) or (0, 1),
+        stages=_values("--stages", named, 1, MOST_STAGES) or (1, 2),
     )
+    for count in found.stages:
+        if named and not any(threads % count == 0 for threads in found.threads):
+            raise UsageError(f"--stages holds '{count}', and each stage wants a thread: give --threads {count}.")
+    return found
 
 
 def beyond(cell: Cell, cores: int) -> str | None:
@@ -77,9 +110,15 @@ def beyond(cell: Cell, cores: int) -> str | None:
     return f"{cell.cores:,} cores wanted, {cores:,} can be used" if cell.cores > cores else None
 
 
-def layout(sessions: int, threads: int) -> str:
-    """Returns sessions and threads, for people."""
-    return f"{sessions:,} session{'' if sessions == 1 else 's'} of {threads:,} thread{'' if threads == 1 else 's'}"
+def layout(sessions: int, threads: int, stages: int = 1) -> str:
+    """Returns sessions, their threads and stages, for people."""
+    count = f"{sessions:,} session{'' if sessions == 1 else 's'}"
+    return f"{count} of {threads:,} thread{'' if threads == 1 else 's'}{staged(stages)}"
+
+
+def staged(stages: int) -> str:
+    """Returns in how many stages a graph is, for people: nothing of a whole one."""
+    return f" in {stages} stages" if stages > 1 else ""
 
 
 def gathering(prefetch: int) -> str:

@@ -1,4 +1,4 @@
-"""A map as a picture: a heat map for each number of threads, gathered in turn and ahead; grey has no figure."""
+"""A map as a picture: a heat map for each number of threads and stages, in turn and ahead; grey has no figure."""
 
 import io
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tools.interact.conduct import Chart, Measured
-from tools.interact.grid import Cell, gathering
-from tools.interact.report import BEST, NONE
+from tools.interact.grid import Cell
+from tools.interact.report import BEST, NONE, panel_title
 
 COLOURS, MISSING = "viridis", "#e3e5e8"
 # Of a cell, in inches, and what a panel needs beside its cells.
@@ -28,15 +28,15 @@ def draw(chart: Chart, title: str) -> dict[str, bytes]:
     # A map of one cell has colours, too.
     low, high = min(figures), max(*figures, 1.01 * min(figures))
     norm = LogNorm(low, high)
-    width = 2 + len(axes.threads) * (BESIDE + CELL_WIDTH * len(axes.sessions))
+    width = 2 + len(axes.kinds) * (BESIDE + CELL_WIDTH * len(axes.sessions))
     height = 1 + len(axes.prefetch) * (BESIDE + CELL_HEIGHT * len(axes.batches))
     with matplotlib.rc_context({"svg.hashsalt": "tandem", "font.size": 9}):
         figure = Figure(figsize=(max(NARROWEST, width), height), layout="constrained")
         figure.suptitle(title)
-        panels = figure.subplots(len(axes.prefetch), len(axes.threads), squeeze=False)
+        panels = figure.subplots(len(axes.prefetch), len(axes.kinds), squeeze=False)
         for line, ahead in zip(panels, axes.prefetch, strict=True):
-            for panel, threads in zip(line, axes.threads, strict=True):
-                image = _panel(panel, chart, threads, ahead, norm)
+            for panel, kind in zip(line, axes.kinds, strict=True):
+                image = _panel(panel, chart, kind, ahead, norm)
         bar = figure.colorbar(image, ax=panels, label="throughput over that of batches of 1, 1 session of 1 thread")
         ticks = [tick for tick in TICKS if low <= tick <= high]
         bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
@@ -44,11 +44,12 @@ def draw(chart: Chart, title: str) -> dict[str, bytes]:
         return {suffix: _saved(figure, suffix) for suffix in ("svg", "png")}
 
 
-def _panel(panel: Any, chart: Chart, threads: int, ahead: int, norm: Any) -> Any:
+def _panel(panel: Any, chart: Chart, kind: tuple[int, int], ahead: int, norm: Any) -> Any:
     """Draws a panel, a row a batch and a column for each number of sessions; returns the image."""
     axes = chart.axes
     cells = [
-        [chart.cells[Cell(sessions, threads, batch, ahead)] for sessions in axes.sessions] for batch in axes.batches
+        [chart.cells[Cell(sessions, kind[0], batch, ahead, kind[1])] for sessions in axes.sessions]
+        for batch in axes.batches
     ]
     values = np.array([[np.nan if one.reason else chart.relative(one) for one in line] for line in cells])
     panel.set_facecolor(MISSING)
@@ -59,7 +60,7 @@ def _panel(panel: Any, chart: Chart, threads: int, ahead: int, norm: Any) -> Any
     panel.set_xticks(range(len(axes.sessions)), [f"{one:,}" for one in axes.sessions])
     panel.set_yticks(range(len(axes.batches)), [f"{one:,}" for one in axes.batches])
     panel.set(xlabel="sessions", ylabel="batch")
-    panel.set_title(f"{threads:,} thread{'' if threads == 1 else 's'} a session,\n{gathering(ahead)}", fontsize=9)
+    panel.set_title(panel_title(kind, ahead, ",\n"), fontsize=9)
     return image
 
 

@@ -5,7 +5,7 @@ from itertools import zip_longest
 from statistics import median
 
 from tools.interact.conduct import Chart, Measured
-from tools.interact.grid import Axes, Cell, gathering, layout
+from tools.interact.grid import Axes, Cell, gathering, layout, staged
 from tools.interact.shapes import shapes
 
 BETWEEN = " " * 6
@@ -33,20 +33,22 @@ def text(chart: Chart, title: str) -> str:
 
 
 def recipe(cell: Cell) -> str:
-    """Returns the recipe that asks for a cell's serving."""
+    """Returns the recipe that asks for a cell's serving, with the runtime options that go with it."""
     prefetch = f"+prefetch:{cell.prefetch}" if cell.prefetch else ""
-    return f"batch:{cell.batch}+parallel:{cell.sessions},threads={cell.threads}{prefetch}"
+    options = ",".join(f"{name}={value}" for name, value in cell.options.items())
+    recipe = f"batch:{cell.batch}+parallel:{cell.sessions},threads={cell.threads}{prefetch}"
+    return f"{recipe} --backend-options {options}" if options else recipe
 
 
 def reasons(chart: Chart) -> Iterator[str]:
     """Yields each reason for which cells have no figure, with the cells that it is for."""
-    found: dict[tuple[int, int, str], list[Cell]] = {}
+    found: dict[tuple[tuple[int, int, int], str], list[Cell]] = {}
     for one in chart.cells.values():
         if one.reason is not None:
-            found.setdefault((one.cell.sessions, one.cell.threads, one.reason), []).append(one.cell)
+            found.setdefault((one.cell.layout, one.reason), []).append(one.cell)
     whole = len(chart.axes.batches) * len(chart.axes.prefetch)
-    for (sessions, threads, reason), cells in found.items():
-        yield f"{layout(sessions, threads)}{'' if len(cells) == whole else f', {_which(cells, chart.axes)}'}: {reason}"
+    for (alike, reason), cells in found.items():
+        yield f"{layout(*alike)}{'' if len(cells) == whole else f', {_which(cells, chart.axes)}'}: {reason}"
 
 
 def _which(cells: Sequence[Cell], axes: Axes) -> str:
@@ -58,23 +60,30 @@ def _which(cells: Sequence[Cell], axes: Axes) -> str:
 
 
 def _panels(chart: Chart) -> Iterator[str]:
-    """Yields the lines of the panels, those of as many threads side by side."""
-    for threads in chart.axes.threads:
-        panels = [list(_panel(chart, threads, ahead)) for ahead in chart.axes.prefetch]
+    """Yields the lines of the panels, those of as many threads and stages side by side."""
+    for kind in chart.axes.kinds:
+        panels = [list(_panel(chart, kind, ahead)) for ahead in chart.axes.prefetch]
         yield ""
         yield from (BETWEEN.join(lines).rstrip() for lines in zip_longest(*panels, fillvalue=""))
 
 
-def _panel(chart: Chart, threads: int, ahead: int) -> Iterator[str]:
+def panel_title(kind: tuple[int, int], ahead: int, between: str = ", ") -> str:
+    """Returns what the cells of a panel have in common: threads and stages, and how batches are gathered."""
+    threads, stages = kind
+    return f"{threads:,} thread{'' if threads == 1 else 's'} a session{staged(stages)}{between}{gathering(ahead)}"
+
+
+def _panel(chart: Chart, kind: tuple[int, int], ahead: int) -> Iterator[str]:
     """Yields lines of one width: a batch each, a column for each number of sessions."""
     axes = chart.axes
     width = WIDTH * (1 + len(axes.sessions))
-    title = f"{threads:,} thread{'' if threads == 1 else 's'} a session, {gathering(ahead)}"
+    title = panel_title(kind, ahead)
     width = max(width, len(title))
     yield title.ljust(width)
     yield "".join(word.rjust(WIDTH) for word in ("sessions", *(f"{one:,} " for one in axes.sessions))).ljust(width)
     for batch in axes.batches:
-        words = (_figure(chart, chart.cells[Cell(one, threads, batch, ahead)]) for one in axes.sessions)
+        cells = (Cell(sessions, kind[0], batch, ahead, kind[1]) for sessions in axes.sessions)
+        words = (_figure(chart, chart.cells[cell]) for cell in cells)
         yield "".join(word.rjust(WIDTH) for word in (f"{batch:,}", *words)).ljust(width)
 
 

@@ -1,12 +1,12 @@
 """What a map looks like beside the one that is known: Li and Jiang, "Performance Analysis of Cambricon MLU100".
 
 (Bench'19, LNCS 12093, 57-66, figure 5: batch, data parallel, model parallel and reader threads on a ResNet-50.) Each
-claim is one of that figure's. Whether it holds here is computed: a ratio of cells that took turns in the same rounds,
-with Student's t on its logarithms; where its interval holds 1, nobody can tell.
+claim is one of that figure's, but that on stages. Whether it holds here is computed: a ratio of cells that took turns
+in the same rounds, with Student's t on its logarithms; where its interval holds 1, nobody can tell.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 from statistics import fmean
 
@@ -57,6 +57,7 @@ def shapes(chart: Chart) -> list[Shape]:
         _interior(chart),
         _too_large(chart),
         _data_over_model(chart),
+        _data_over_stages(chart),
         _interaction(chart),
         _ahead(chart),
         _corner(chart),
@@ -113,17 +114,27 @@ def _too_large(chart: Chart) -> Shape:
 
 def _data_over_model(chart: Chart) -> Shape:
     claim = "Sessions side by side gain more than threads of one session"
-    count, pairs = _most(chart, lambda cell, count: (_with(cell, count, 1), _with(cell, 1, count)))
+    return _data_over(chart, claim, lambda cell, count: _with(cell, 1, count))
+
+
+def _data_over_stages(chart: Chart) -> Shape:
+    claim = "Sessions side by side gain more than stages of one session"
+    return _data_over(chart, claim, lambda cell, count: replace(_with(cell, 1, count), stages=count))
+
+
+def _data_over(chart: Chart, claim: str, model: Callable[[Cell, int], Cell]) -> Shape:
+    """Returns whether so many sessions make more than what a cell with one becomes by so much model parallelism."""
+    count, pairs = _most(chart, lambda cell, count: (_with(cell, count, 1), model(cell, count)))
     if not pairs:
-        return Shape(claim, UNMEASURED, "no batch ran with either")
+        return Shape(claim, UNMEASURED, "no batch ran with both")
     ratio = ratio_of(pairs)
     alone = [chart.cells[_with(one.cell, 1, 1)] for one, _ in pairs]
     gains = [ratio_of([(pair[side], one) for pair, one in zip(pairs, alone, strict=True)]) for side in (0, 1)]
     return Shape(
         claim,
         ratio.outcome,
-        f"over {_batches(pairs)}, {layout(count, 1)} make {ratio} what {layout(1, count)} makes; beside {layout(1, 1)} "
-        f"that is {gains[0]} and {gains[1]}",
+        f"over {_batches(pairs)}, {layout(count, 1)} make {ratio} what {layout(*pairs[0][1].cell.layout)} makes; "
+        f"beside {layout(1, 1)} that is {gains[0]} and {gains[1]}",
     )
 
 
@@ -187,7 +198,7 @@ def _answers(chart: Chart) -> Shape:
 def _line(chart: Chart) -> list[Measured]:
     """Returns the cells that differ from the best in their batch alone, and ran, the smallest batch first."""
     best = chart.best.cell
-    cells = (Cell(best.sessions, best.threads, batch, best.prefetch) for batch in chart.axes.batches)
+    cells = (replace(best, batch=batch) for batch in chart.axes.batches)
     return [chart.cells[cell] for cell in cells if chart.cells[cell].reason is None]
 
 
@@ -216,7 +227,7 @@ def _with(cell: Cell, sessions: int, threads: int) -> Cell:
 
 
 def _in_turn(cell: Cell) -> Cell:
-    return Cell(cell.sessions, cell.threads, cell.batch, 0)
+    return replace(cell, prefetch=0)
 
 
 def _batches(pairs: Sequence[Pair]) -> str:

@@ -177,13 +177,18 @@ def _round(search: Search, places: Places, clock: Clock, known: list[Candidate],
     """Has those who may be the fastest take turns, until so much time is left; tells whether another may follow."""
     ready = _due(search, known)
     for cell, blocks, before in ready:
-        if clock.left() < reserve_s + clock.longest(shelf.TURNS):
+        if clock.left() < reserve_s + blocks * _longest_block(clock):
             return False
         say(f"best: {before + blocks} blocks of {cell.title}, {clock.said()}")
         record = _kept_by(cell, partial(_turns, search, cell, blocks, places))
         shelf.keep(places.folder, shelf.TURNS, turns_name(cell, before), record)
-        clock.done(shelf.TURNS, turns_name(cell, before))
+        clock.done(f"{shelf.TURNS}/{blocks}", turns_name(cell, before))
     return bool(ready)
+
+
+def _longest_block(clock: Clock) -> float:
+    """Returns the seconds that a block took where it took the longest, with its process."""
+    return max(clock.longest(f"{shelf.TURNS}/{count}/") / count for count in range(1, halving.MOST_AT_ONCE + 1))
 
 
 def _due(search: Search, known: list[Candidate]) -> list[tuple[Cell, int, int]]:
@@ -200,10 +205,9 @@ def _due(search: Search, known: list[Candidate]) -> list[tuple[Cell, int, int]]:
 def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str, Any]:
     base = _base(search, places)
     served = Serving(**base["serving"]), Serving(**_served(cell, base, prepare.make(plan_of(cell, "accuracy", places))))
-    return {
-        "seconds": search.seconds,
-        "blocks": turns(cell, served, Terms.fixed(search.seconds, blocks), places, "best"),
-    }
+    # A process may be quicker than the next from its start to its end: with one for each block their spread has that.
+    found = [turns(cell, served, Terms.fixed(search.seconds, 1), places, "best") for _ in range(blocks)]
+    return {"seconds": search.seconds, "blocks": [block for own in found for block in own]}
 
 
 def _served(cell: Cell, base: dict[str, Any], made: Made) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from tools.study.report import markdown_table
 HEAD = ("recipe", "got as far as", "samples", "top-1", "points (95 %)", "throughput (95 %)", "outcome")
 
 READING = (
-    "throughput: the variant's over the reference's, by blocks in which the two take turns, loaded side by side in one "
-    "process: samples/s with all sessions busy, in the streams one over the percentile of a query's latency. In Server "
-    "full runs are at the highest load that was found, and the answer has to hold more of it than the reference. 95 %: "
-    "Student's t on the logarithms of the blocks' ratios, with the spread of all candidates' together; the intervals "
-    "hold for all of them at once (Bonferroni).",
+    "throughput: the variant's over the reference's, by blocks in which the two take turns, loaded side by side, each "
+    "block in a process of its own: samples/s with all sessions busy, in the streams one over the percentile of a "
+    "query's latency. In Server full runs are at the highest load that was found, and the answer has to hold more of "
+    "it than the reference. 95 %: Student's t on the logarithms of the blocks' ratios, with the spread of all "
+    "candidates' together; the intervals hold for all of them at once (Bonferroni).",
     "points: top-1 against the reference on the same samples, with Newcombe's interval. Certified: the loss is within "
     "the margin that the target allows, with 95 % confidence. A near miss is below its target on all samples, and not "
     "certainly on others like them: it cannot count here, and its throughput is shown.",

@@ -1,8 +1,8 @@
 """Carries a study out: every cell's accuracy, then its turns with the reference, then full runs of the fastest.
 
 A cell that fails is a record that says why, and the next one goes on. What is finished is never done again. Within a
-budget of time no step begins that would not end in it, as far as the longest of its kind tells; what is left out has no
-record, and is done when the study is started again with a larger one.
+budget of time no step begins that would not end in it, as far as the longest of its kind tells; what is left out is
+done when the study is started again with a larger one.
 """
 
 import contextlib
@@ -35,6 +35,8 @@ LEAVES: tuple[dict[str, float], ...] = ({shelf.CELLS: 0.35, shelf.VERDICTS: 0.3}
 # How long full runs of a variant take, its search included, as long as nothing is known (seen on 2 cores: 22 to 38 s;
 # in Server, where they are a search for the highest load, 60 to 130 s).
 RUN_S, PEAK_S = 40.0, 150.0
+# Of a reference, before it answers.
+READY = "ready"
 
 
 def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry: bool = False) -> dict[str, float]:
@@ -67,15 +69,16 @@ def _answer_all(study: Study, places: Places, clock: Clock, leaves: Mapping[str,
     for number, cell in enumerate(study.cells, 1):
         if shelf.answered(places.folder, cell) is None and _allowed(shelf.ANSWERS, cell, clock, leaves, 0.0):
             say(f"study: accuracy {number} of {len(study.cells)}: {_said(cell, clock)}")
-            _answer(study, cell, places)
+            _answer(cell, places, clock)
             clock.done(_kind(shelf.ANSWERS, cell), cell.id)
 
 
 def _time_all(study: Study, places: Places, clock: Clock, leaves: Mapping[str, float]) -> None:
     """Has the cells take turns that have answered, as far as they leave other kinds of step their shares."""
     for number, cell in enumerate(study.cells, 1):
-        record = shelf.recorded(places.folder, shelf.ANSWERS, cell.id)
-        if record is None or shelf.measured(places.folder, cell) is not None:
+        if shelf.measured(places.folder, cell) is not None:
+            continue
+        if (record := shelf.answered(places.folder, cell)) is None:
             continue
         if _allowed(shelf.CELLS, cell, clock, leaves, narrow.process_s(study)):
             say(f"study: turns {number} of {len(study.cells)}: {_said(cell, clock)}")
@@ -147,32 +150,41 @@ def _ratio(study: Study, cell: Cell, folder: Path) -> float:
     return ratio([block for own in turns for process in own for block in process])
 
 
-def _answer(study: Study, cell: Cell, places: Places) -> None:
-    """Keeps what a cell answers and with which arithmetic, or why it does not."""
+def _answer(cell: Cell, places: Places, clock: Clock) -> None:
+    """Keeps what a cell answers and with which arithmetic, or why it does not; what is emulated is finished then."""
+    emulated = recipes.emulated(cell.recipe)
     with _recorded(cell, places, {"cell": asdict(cell), "reason": None}) as record:
         made = prepare.make(plan_of(cell, "accuracy", places))
         own = as_requested(_serving(cell, places), made.variant.requested, inline=stream(cell) is not None)
+        if cell.recipe == REFERENCE:
+            # Its search is no part of how long answers take.
+            clock.done(f"{shelf.ANSWERS}/{READY}", cell.id)
         found = answered(made.subject, own, "study")
         answers = Answers(np.array(found.pop("answers"), np.int64), np.array(found.pop("confidence"), np.float32))
         workload = plugins.workload(cell.workload)
         truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
         _, highest = wilson_interval(int(np.count_nonzero(answers.labels == truth)), len(truth))
-        record.update(found, state="answered", variant=made.variant.record(), serving=asdict(own), blocks=[])
-        record.update(seconds=study.seconds, first_blocks=study.least_blocks)
+        record.update(
+            found,
+            state="measured" if emulated else "answered",
+            variant=made.variant.record(),
+            serving=asdict(own),
+            blocks=[],
+        )
         record.update(accuracy_percent=float(workload.score(answers.labels, truth)[workload.metric]))
         record.update(certainly_misses=100 * highest < workload.target)
-    if record["state"] == "answered":
-        shelf.keep_answered(places.folder, cell, record, answers)
+    if record["state"] != "failed":
+        shelf.keep_answered(places.folder, cell, record, answers, finished=emulated)
 
 
 def _time(study: Study, cell: Cell, answers: dict[str, Any], places: Places) -> None:
     """Keeps a cell's blocks beside what it answered, or why there are none."""
-    # The speed of what certainly misses its target decides nothing; what is emulated has none of its own.
-    most = 0 if recipes.emulated(cell.recipe) else 1 if answers["certainly_misses"] else study.most_blocks
-    with _recorded(cell, places, answers) as record:
+    # The speed of what certainly misses its target decides nothing.
+    most = 1 if answers["certainly_misses"] else study.most_blocks
+    with _recorded(cell, places, {**answers, "seconds": study.seconds, "first_blocks": study.least_blocks}) as record:
         served = _serving(cell, places), Serving(**answers["serving"])
         terms = Terms(study.seconds, study.least_blocks, most, study.width)
-        record.update(blocks=turns(cell, served, terms, places, "study") if most else [], state="measured")
+        record.update(blocks=turns(cell, served, terms, places, "study"), state="measured")
     if record["state"] == "measured":
         shelf.keep_measured(places.folder, cell, record)
 
@@ -180,7 +192,7 @@ def _time(study: Study, cell: Cell, answers: dict[str, Any], places: Places) -> 
 @contextlib.contextmanager
 def _recorded(cell: Cell, places: Places, known: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yields a record that is told what the machine did meanwhile; what fails is kept at once as a cell that failed."""
-    record, before = {**known, "started_at": store.now()}, machine_state.reading()
+    record, before = {"started_at": store.now(), **known}, machine_state.reading()
     try:
         yield record
     except TandemError as error:
@@ -194,7 +206,7 @@ def _recorded(cell: Cell, places: Places, known: dict[str, Any]) -> Iterator[dic
 def _serving(cell: Cell, places: Places) -> Serving:
     """Returns how the reference is served in its contests, and a variant as far as its recipe asks for nothing else."""
     known = shelf.answered(places.folder, cell.first.reference)
-    if known and known["state"] != "failed":
+    if known and "serving" in known:
         return Serving(**known["serving"])
     if cell != cell.first.reference:
         because = known["reason"] if known else "it was not measured"

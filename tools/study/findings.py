@@ -53,12 +53,12 @@ WORTHLESS = (REFUSED, MISSES, EMULATED)
 
 @dataclass(frozen=True)
 class Row:
-    """One variant beside its reference; what could not be measured has only `reason`, what was left out not even that.
+    """One variant beside its reference; what failed has a `reason`, and its answers where it gave any.
 
     `classes` are the outcomes by class, the greatest loss first. `ratio` is its throughput over the reference's, 0
-    where it has none of its own (what is emulated), `ends` its 95 % interval where there were blocks enough, over all
-    processes in which it was measured; `missing` are the repetitions that were not. `notes` are what the machine
-    did meanwhile. `figure` is that of the full run, where there was one, `goodput` its right
+    where it has none of its own (what is emulated) or took no turns, `ends` its 95 % interval where there were blocks
+    enough, over all processes in which it was measured; `missing` are the repetitions that were not. `notes` are what
+    the machine did meanwhile. `figure` is that of the full run, where there was one, `goodput` its right
     answers in time a second. `p_holm` holds for all rows of the study together, as does `certificate_p_holm`, of the
     loss against its margin. `before` is what the last step of a
     chain changed of what the steps before it answered; `unsure` are the outcomes by fifths of the reference's
@@ -102,7 +102,7 @@ class Row:
     @property
     def untimed(self) -> bool:
         """Whether it has answered, and time was lacking for turns with the reference."""
-        return self.outcomes is not None and not self.ratio and not recipes.emulated(self.cell.recipe)
+        return bool(self.outcomes) and not (self.ratio or self.state == FAILED or recipes.emulated(self.cell.recipe))
 
     @property
     def worst(self) -> SliceOutcome | None:
@@ -174,11 +174,15 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
     base = shelf.answered(folder, cell.reference)
     if not known or base is None:
         return Row(cell, LEFT_OUT)
-    answered = {one: record for one, record in known.items() if record["state"] != "failed"}
+    answered = {one: record for one, record in known.items() if _has_answers(record)}
     if not answered:
         return Row(cell, FAILED, reason=next(iter(known.values()))["reason"])
-    # Those that had no time to take turns are told by their answers alone.
-    measured = {one: record for one, record in answered.items() if record["state"] == "measured"} or answered
+    # What has no turns, as they failed or there was no time, is told by its answers alone.
+    by_state = {
+        state: {one: record for one, record in answered.items() if record["state"] == state}
+        for state in ("measured", "answered", "failed")
+    }
+    measured = next(found for found in by_state.values() if found)
     first, record = next(iter(measured.items()))
     workload = plugins.workload(cell.workload)
     reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, first, record).labels
@@ -193,7 +197,7 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
     return Row(
         cell=cell,
         state=_state(cell, record, judged, workload.target),
-        reason=reason_of(judged),
+        reason=record["reason"] if record["state"] == "failed" else reason_of(judged),
         accuracy=record["accuracy_percent"],
         target=workload.target,
         ratio=speed,
@@ -213,7 +217,7 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
         if metric and judged and judged["verdict"].get("goodput")
         else None,
         unit=metric["unit"] if metric else "",
-        record=f"{shelf.CELLS if record['state'] == 'measured' else shelf.ANSWERS}/{first.id}.json",
+        record=f"{shelf.ANSWERS if record['state'] == 'answered' else shelf.CELLS}/{first.id}.json",
         evidence=judged["result"] if metric and judged else "",
         serving=Serving(**record["serving"]).layout if "serving" in record else "",
         notes=tuple(_all_notes(folder, known, theirs, cores)),
@@ -237,6 +241,8 @@ def pace(
 
 
 def _turns(folder: Path, cell: Cell, record: dict[str, Any]) -> list[list[Block]]:
+    if record["state"] != "measured" or recipes.emulated(cell.recipe):
+        return []
     return enough(processes(folder, cell, record), record["first_blocks"])
 
 
@@ -245,7 +251,8 @@ def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[
     for cell, record in known.items():
         which = f"repetition {cell.repetition}" if len(known) > 1 else ""
         if record["state"] == "failed":
-            yield f"{which} failed: {record['reason']}"
+            # Of one alone that is its reason.
+            yield from [f"{which} failed: {record['reason']}"] if which else []
             continue
         found = _notes(record, [block for own in _turns(folder, cell, record) for block in own], cores)
         yield from (f"{which}: {note}" if which else note for note in found)
@@ -257,7 +264,7 @@ def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[
 
 def _notes(record: dict[str, Any], blocks: Sequence[Block], cores: float) -> Iterator[str]:
     """Yields what the machine did while a cell was measured, and by how much its speed drifted."""
-    yield from notes.during(record["machine_during"], cores, "its blocks")
+    yield from notes.during(record["machine_during"], cores, "its blocks" if blocks else "its answers")
     speeds = [fmean(one.reference) for one in blocks]
     drift = max(speeds, default=1.0) / min(speeds, default=1.0)
     if drift > DRIFT:
@@ -268,10 +275,16 @@ def _before(cell: Cell, folder: Path) -> NDArray[Any] | None:
     """Returns what the steps before the last one answered, None where there are none or they were not measured."""
     begun = replace(cell, recipe=cell.recipe.rpartition("+")[0])
     record = shelf.answered(folder, begun) if cell.recipe else None
-    return shelf.answers(folder, begun, record).labels if record and record["state"] != "failed" else None
+    return shelf.answers(folder, begun, record).labels if record and _has_answers(record) else None
+
+
+def _has_answers(record: dict[str, Any]) -> bool:
+    return "answers_sha256" in record
 
 
 def _state(cell: Cell, record: dict[str, Any], judged: dict[str, Any] | None, target: float) -> str:
+    if record["state"] == "failed":
+        return FAILED
     if judged and judged["state"] == "judged":
         return COUNTS if judged["verdict"]["counts"] else REFUSED
     if judged:

@@ -1,8 +1,8 @@
 """Who goes on in the search for the fastest that counts: decisions on figures alone, nothing is measured here.
 
 Everybody gets two blocks; who is certainly slower than the best, or than the reference, drops out, and the others get
-twice as many, until one is left or they are known well enough. Nobody is dropped for being among the slower half: what
-cannot be told from the best stays.
+as many again, eight at most, until one is left or they are known well enough. Nobody is dropped for being among the
+slower half: what cannot be told from the best stays.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -74,7 +74,8 @@ def racing(known: Mapping[Cell, Pace], eligible: Collection[Cell]) -> list[Cell]
 
 
 def due(known: Mapping[Cell, Pace], eligible: Collection[Cell], width: float) -> list[tuple[Cell, int]]:
-    """Returns who gets how many more blocks, in this order: those that may be the fastest as many as they had.
+    """Returns who gets how many more blocks, in this order: those that may be the fastest as many as they had, or
+    MOST_AT_ONCE.
 
     Nobody does where one of the eligible is left and surely faster than the reference; and none whose interval is
     within `width` of its ratio.

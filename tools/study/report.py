@@ -88,6 +88,9 @@ READING = (
 def answers(rows: Sequence[Row]) -> Iterable[str]:
     """Yields the sentences that somebody in a hurry wants."""
     for title, own in groups(rows):
+        if not any(row.ratio for row in own):
+            yield f"**{title}**: no throughput was measured."
+            continue
         best = recommended(own)
         fast = best.ratio if best else 1.0
         liars = [row for row in own if row.state in WORTHLESS and row.ratio > fast]
@@ -113,9 +116,10 @@ def cells(row: Row) -> list[str]:
         return [name, *[""] * 7, f"{row.state}: {row.reason}" if row.reason else row.state, ""]
     low, high = (100 * end for end in row.outcomes.interval())
     reference = row.cell.recipe == REFERENCE
+    none = "none of its own" if recipes.emulated(row.cell.recipe) else "not measured"
     return [
         name,
-        f"[{row.ratio:.3f}]({row.record})" if row.ratio else "not measured" if row.untimed else "none of its own",
+        f"[{row.ratio:.3f}]({row.record})" if row.ratio else none,
         f"{row.ends[0]:.3f} to {row.ends[1]:.3f}" if row.ends else "one block" if row.ratio else "",
         f"[{row.accuracy:.2f}]({row.record})",
         "" if reference else f"{100 * row.outcomes.difference:+.2f} ({low:+.2f} to {high:+.2f})",
@@ -156,6 +160,8 @@ def served(own: Sequence[Row]) -> list[str]:
 
 def inverted(own: Sequence[Row]) -> list[str]:
     """Returns what is faster and worth nothing, for people, each with all that it is surely faster than."""
+    if not any(row.ratio for row in own):
+        return []
     found = inversions(own)
     faster = {one.faster.cell: one.faster for one in found}
     lines = [_sentence(row, [one.better for one in found if one.faster is row]) for row in faster.values()]
@@ -187,14 +193,14 @@ def _points(row: Row) -> str:
 def left_out(rows: Sequence[Row]) -> list[str]:
     """Returns what was not judged, not measured, or disturbed, a line each."""
     disturbed = [_place(row) for row in rows if row.notes]
-    unjudged = [row for row in rows if row.state == UNJUDGED]
+    unjudged = [row for row in rows if row.state == UNJUDGED and not row.untimed]
     unmeasured = [_place(row) for row in rows if row.state == LEFT_OUT]
     untimed = [_place(row) for row in rows if row.untimed]
     unrepeated = [f"{_place(row)} ({', '.join(map(str, row.missing))})" for row in rows if row.missing]
     return [
         *([f"- No full runs: {', '.join(_named(row) for row in unjudged)}."] if unjudged else []),
         *([f"- Not measured, for lack of time: {', '.join(unmeasured)}."] if unmeasured else []),
-        *([f"- Of these the accuracy alone, for lack of time: {', '.join(untimed)}."] if untimed else []),
+        *([f"- The accuracy alone, for lack of time: {', '.join(untimed)}."] if untimed else []),
         *([f"- Repetitions that are missing: {', '.join(unrepeated)}."] if unrepeated else []),
         *(f"- {_place(row)}: {row.reason}" for row in rows if row.state == FAILED),
         *([f"- What to doubt (`notes` in study.csv): {', '.join(disturbed)}."] if disturbed else []),

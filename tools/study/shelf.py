@@ -1,7 +1,7 @@
 """A study on disk: one file a finished cell, written whole or not at all, so that it goes on wherever it was ended.
 
 study.json         the machine and the sources that all of it is of; lock: held while a process is at it
-answers/ID.json    what a cell answered and with which arithmetic, until it has taken turns with its reference
+answers/ID.json    how accurate a cell is and with which arithmetic: what is known before it takes turns
 cells/ID.json      all that was measured of it, or why it could not be; ID.npz: its answers and its confidence in each,
                    in index order
 processes/ID-N.json  blocks of a cell's N-th process, for which a budget had time left
@@ -92,12 +92,15 @@ def answered(folder: Path, cell: Cell) -> dict[str, Any] | None:
     return measured(folder, cell) or recorded(folder, ANSWERS, cell.id)
 
 
-def keep_answered(folder: Path, cell: Cell, record: dict[str, Any], answers: Answers) -> None:
-    """Keeps what a cell answered, the answers first."""
+def keep_answered(
+    folder: Path, cell: Cell, record: dict[str, Any], answers: Answers, *, finished: bool = False
+) -> None:
+    """Keeps what a cell answered, the answers first; where it takes no turns it is finished with that."""
     content = io.BytesIO()
     np.savez(content, **answers._asdict())
     _kept(lambda: write_atomically(folder / CELLS / f"{cell.id}.npz", content.getvalue()), folder)
-    keep(folder, ANSWERS, cell.id, {**record, "answers_sha256": sha256_bytes(content.getvalue())})
+    kept = {**record, "answers_sha256": sha256_bytes(content.getvalue())}
+    keep(folder, CELLS if finished else ANSWERS, cell.id, kept)
 
 
 def keep_measured(folder: Path, cell: Cell, record: dict[str, Any]) -> None:
@@ -167,7 +170,8 @@ def damaged(path: Path, what: object) -> str:
 
 
 def _again(folder: Path, cell: Cell) -> str:
-    return f"Delete {folder}/*/{cell.id}.json, and the cell is measured again."
+    records = " and ".join(str(folder / kind / f"{cell.id}.json") for kind in (ANSWERS, CELLS))
+    return f"Delete {records}, and the cell is measured again."
 
 
 def _kept(write: Callable[[], None], folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from suite import arithmetic
-from tools.study.findings import UNJUDGED, Row
+from tools.study.findings import FAILED, UNJUDGED, Row
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -88,8 +88,8 @@ def _values(row: Row) -> dict[str, Any]:
         "blocks": row.blocks,
         "processes": row.processes,
         "serving": row.serving,
-        "valid_ratio": "" if row.state == UNJUDGED else row.valid_ratio,
-        "certified_ratio": row.certified_ratio,
+        "valid_ratio": "" if row.state in (UNJUDGED, FAILED) or row.untimed else row.valid_ratio,
+        "certified_ratio": "" if row.state == FAILED or row.untimed else row.certified_ratio,
         "accuracy_percent": row.accuracy,
         "target_percent": row.target,
         "difference": row.outcomes.difference,

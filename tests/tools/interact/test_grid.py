@@ -1,6 +1,6 @@
 """The cells of a map: what flags name, and what the cores allow."""
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 
@@ -37,8 +37,17 @@ def test_a_cell_that_wants_more_cores_says_how_many() -> None:
 
 
 def test_cells_that_share_sessions_are_together_and_batches_grow() -> None:
-    cells = axes(2, [], [], [], []).cells
-    assert list(cells) == sorted(cells)
-    for one, other in pairwise(cells):
-        same = (one.sessions, one.threads) == (other.sessions, other.threads)
-        assert not same or one.batch <= other.batch
+    cells = axes(2, [], [], [], [], []).cells
+    assert len(list(groupby(cells, key=lambda cell: cell.layout))) == len({cell.layout for cell in cells}) == 6
+    assert all(one.batch <= other.batch for one, other in pairwise(cells) if one.layout == other.layout)
+
+
+def test_stages_share_a_sessions_threads() -> None:
+    found = axes(4, ["8"], ["1"], [], ["0"], ["4"])
+    assert found.stages == (1, 4) and found.kinds == [(1, 1), (2, 1), (4, 1), (4, 4)]
+    with pytest.raises(UsageError, match="--stages holds '3', and each stage wants a thread: give --threads 3"):
+        axes(4, [], [], [], [], ["3"])
+    assert axes(4, ["8"], ["1"], [], ["0"], []).kinds == [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2)]
+    cell = Cell(2, 4, 8, 0, 4)
+    assert cell.title == "batches of 8, 2 sessions of 4 threads in 4 stages" and cell.cores == 8
+    assert (cell.options, REFERENCE.options) == ({"pipeline": "4"}, {})

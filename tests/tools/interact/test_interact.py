@@ -17,6 +17,7 @@ from suite.subject import describe
 from suite.tasks import contests
 from tests.conformance import loading
 from tests.suite.commands import Command, Ended, cache
+from tools.interact import conduct
 from tools.interact.grid import Cell
 
 pytestmark = pytest.mark.side_by_side
@@ -60,6 +61,33 @@ def test_a_map_has_every_cell_and_the_reason_where_one_fails(tmp_path: Path) -> 
     assert (folder / "map.png").read_bytes()[:4] == b"\x89PNG" and "</svg>" in (folder / "map.svg").read_text()
 
 
+@pytest.mark.skipif(usable_cores() < 2, reason="two stages want two cores")
+def test_a_graph_in_stages_is_mapped_and_answers_as_the_whole(tmp_path: Path) -> None:
+    folder, axes = tmp_path / "map", ("--batches=8", "--sessions=1", "--threads=1,2", "--stages=1,2", "--prefetch=0")
+    ended = interact(*axes, "--seconds=0.1", "--rounds=2", f"--out={folder}")
+    assert ended.code == 0, ended.stderr
+    with (folder / "map.csv").open() as file:
+        rows = {(row["threads"], row["stages"], row["batch"]): row for row in csv.DictReader(file)}
+    assert set(rows) == {(*kind, batch) for kind in (("1", "1"), ("2", "1"), ("2", "2")) for batch in ("1", "8")}
+    for batch in ("1", "8"):
+        row = rows["2", "2", batch]
+        # Full batches, of which three are side by side.
+        assert (row["state"], row["changed_answers"]) == ("measured", "0") and int(row["compared_answers"]) >= 1000
+    assert "2 threads a session in 2 stages" in ended.stdout
+
+
+def test_a_graph_that_cannot_be_cut_is_a_cell_that_says_so() -> None:
+    workload = plugins.workload("fashion-resnet")
+    made = loading.variant("onnxruntime", workload)
+    subject = describe(workload.name, "onnxruntime", made.model, dict(made.options), loading.data_folder(workload))
+    ground = conduct.Ground(subject, "cpu", (), 16, 60)
+    cells = [Cell(1, 1, 2, 0), *(Cell(1, 16, batch, 0, 16) for batch in (2, 4))]
+    found = conduct._looks(cells, ground)
+    assert len(found[cells[0]]["answers"]) == 1024
+    assert "cannot be cut into 16 stages" in found[cells[1]]["reason"]
+    assert found[cells[2]]["reason"] == "not tried: a batch of 2 failed already"
+
+
 def test_end_to_end_there_is_something_to_do_ahead(tmp_path: Path) -> None:
     folder, axes = tmp_path / "map", ("--batches=2", "--sessions=1", "--threads=1", "--prefetch=0,1")
     ended = interact("--end-to-end", *axes, "--seconds=0.1", "--rounds=2", f"--out={folder}")
@@ -83,7 +111,7 @@ def test_samples_are_loaded_as_they_are_timed(
         "subject": describe(
             workload.name, "onnxruntime", made.model, dict(made.options), loading.data_folder(workload)
         ),
-        "turns": [{"serving": asdict(serving), "samples": 64}],
+        "turns": [{"serving": asdict(serving), "samples": 64, "options": {}}],
         "journal": str(tmp_path / "journal"),
     }
     loaded, load = [], fashion_mnist.FashionMnist.load
@@ -104,7 +132,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path: Path) -> None:
         return ended.sentence
 
     assert "leave batch, parallel, prefetch and pipeline out" in refused("--optimize=batch:16")
-    assert "leave pipeline out" in refused("--backend-options=pipeline=2")
+    assert "leave pipeline out, and give --stages" in refused("--backend-options=pipeline=2")
+    assert "the backend torch cuts none" in refused("--backend=torch", "--stages=2")
+    assert "--stages holds '17'; it takes whole numbers from 1 to 16" in refused("--stages=17")
     assert "--batches holds '2048'; it takes whole numbers from 1 to 1024" in refused("--batches=2048")
     assert "--pin is auto, and nothing is chosen here" in refused("--pin=auto")
     assert not (tmp_path / "map").exists()

@@ -46,6 +46,20 @@ def test_each_reason_is_said_once_with_its_cells() -> None:
     )
 
 
+def test_what_is_in_stages_has_panels_and_a_recipe_of_its_own() -> None:
+    best = Cell(1, 2, 16, 0, 2)
+    made = chart(Axes((1, 16), (1, 2), (1, 2), (0,), (1, 2)), lambda cell: 900.0 if cell == best else 100.0)
+    text = report.text(made, "a title")
+    assert "2 threads a session in 2 stages, each batch gathered in turn" in text
+    assert "best (*): batches of 16, 1 session of 2 threads in 2 stages: 9.00 times" in text
+    assert "--optimize batch:16+parallel:1,threads=2 --backend-options pipeline=2" in text
+    assert "- 2 sessions of 2 threads in 2 stages: 4 cores wanted, 2 can be used" in text
+    assert "Sessions side by side gain more than stages of one session: not seen here; " in text
+    assert "Sessions side by side gain more than threads of one session: cannot tell; " in text
+    rows = list(csv.DictReader(io.StringIO(record.table(made))))
+    assert len(rows) == 2 * 3 * 2 and sum(row["stages"] == "2" for row in rows) == 4
+
+
 def test_table_and_record_hold_every_cell() -> None:
     rows = {
         (row["sessions"], row["threads"], row["batch"], row["prefetch"]): row

@@ -18,6 +18,7 @@ AXES = Axes((1, 16, 1024), (1, 2), (1, 2), (0, 1))
 INTERIOR = "The best batch is neither the smallest nor the largest"
 TOO_LARGE = "The largest batch is slower than the smallest"
 DATA = "Sessions side by side gain more than threads of one session"
+STAGES = "Sessions side by side gain more than stages of one session"
 INTERACTION = "What sessions gain depends on the batch"
 AHEAD = "To gather batches ahead of inference pays"
 CORNER = "Some cells that the cores allow fail"
@@ -52,6 +53,7 @@ def test_a_map_like_the_figure_has_its_shapes() -> None:
     # Of the best cell's batches the largest failed, so that the smallest and 16 are left, and 16 is an end.
     assert outcomes.pop(INTERIOR) == UNMEASURED
     assert outcomes.pop(TOO_LARGE) == NOT_SEEN
+    assert outcomes.pop(STAGES) == UNMEASURED
     assert outcomes == {DATA: SEEN, INTERACTION: SEEN, AHEAD: SEEN, CORNER: SEEN, ANSWERS: SEEN}
     whole = found(chart(AXES, accelerator))
     assert (whole[INTERIOR].outcome, whole[TOO_LARGE].outcome) == (SEEN, SEEN)
@@ -64,6 +66,7 @@ def test_a_map_of_another_shape_has_none_of_them() -> None:
         INTERIOR: NOT_SEEN,
         TOO_LARGE: NOT_SEEN,
         DATA: NOT_SEEN,
+        STAGES: UNMEASURED,
         # 1.5 times everywhere: an interval that holds 1 proves no equality.
         INTERACTION: UNKNOWN,
         AHEAD: NOT_SEEN,

@@ -66,10 +66,10 @@ class Made:
             "reason": None,
             "accuracy_percent": 100 - wrong / 100,
             "arithmetic": arithmetic,
-            "first_blocks": 2,
             "serving": {"batch": 64, "max_wait_us": 0, "sessions": 2, "threads": 1, "device": "cpu"},
             "machine_during": {"other_work_cores": 1.5 if cell.recipe == "prune:0.1" else 0.0},
             "changes_with_batch": 20 if cell.recipe == "quantize:int8" else 0,
+            "certainly_misses": False,
             "blocks": [],
         }
         # The first samples are the least sure.
@@ -82,8 +82,10 @@ class Made:
 
     def time(self, cell: Cell, ratio: float) -> None:
         """Has a cell that has answered be finished."""
-        record, blocks = shelf.recorded(self.folder, shelf.ANSWERS, cell.id), two_blocks(ratio) if ratio else []
-        shelf.keep_measured(self.folder, cell, {**(record or {}), "state": "measured", "blocks": blocks})
+        record = shelf.recorded(self.folder, shelf.ANSWERS, cell.id)
+        # What is emulated has none.
+        turns = {"blocks": two_blocks(ratio), "first_blocks": 2} if ratio else {}
+        shelf.keep_measured(self.folder, cell, {**(record or {}), **turns, "state": "measured"})
 
     def fail(self, cell: Cell, reason: str) -> None:
         shelf.keep_measured(self.folder, cell, {"cell": asdict(cell), "state": "failed", "reason": reason})

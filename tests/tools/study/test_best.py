@@ -108,16 +108,18 @@ def test_turns_are_of_what_the_scenario_is_about(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, per_query: int | None
 ) -> None:
     jobs: list[dict[str, Any]] = []
-    monkeypatch.setattr("suite.prepare.call", lambda task, job, *_: jobs.append(job) or [])
+    monkeypatch.setattr("suite.prepare.call", lambda task, job, *_: jobs.append(job) or ["block"])
     monkeypatch.setattr("suite.prepare.make", lambda plan: Made(plan.recipe))
     search = best.search_of(default("fashion-resnet", scenario=scenario))
     reference = search.reference
     serving = asdict(Serving(batch=8 if per_query else 64, max_wait_us=0, sessions=1, threads=1, device="cpu"))
     shelf.keep(tmp_path, shelf.LOOKS, reference.id, {"state": "measured", "serving": serving, "answers": []})
     places = contests.Places(tmp_path, tmp_path, lambda dataset: str(tmp_path))
-    best._turns(search, replace(reference, recipe="batch:256"), 2, places)
-    (job,) = jobs
-    assert (job["stream"] or {}).get("samples_per_query") == per_query and job["terms"]["most_blocks"] == 2
+    found = best._turns(search, replace(reference, recipe="batch:256"), 2, places)
+    # Each block is of a process of its own.
+    assert found["blocks"] == ["block"] * 2 and [job["terms"]["most_blocks"] for job in jobs] == [1, 1]
+    job = jobs[0]
+    assert (job["stream"] or {}).get("samples_per_query") == per_query
     # A stream's batch is no larger than its query.
     assert job["variant_serving"]["batch"] == (8 if per_query else 256)
     assert search.seconds == (2.0 if per_query else 0.35)

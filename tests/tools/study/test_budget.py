@@ -8,6 +8,7 @@ import pytest
 
 from tests.tools.study.made import RESNET, Made, data_dir, of, two_blocks
 from tools.study import conduct, contests, narrow, shelf
+from tools.study.clock import Clock
 from tools.study.contests import Places
 from tools.study.plan import Cell, Study
 
@@ -32,7 +33,7 @@ class Studied(Made):
         monkeypatch.setattr(conduct, "judge", self._judge)
         monkeypatch.setattr(narrow, "_more", self._more)
 
-    def _answer(self, study: Study, cell: Cell, places: Places) -> None:
+    def _answer(self, cell: Cell, places: Places, clock: Clock) -> None:
         self.add(cell, 1.0, 650, timed=False)
         self.steps.append(("accuracy", cell))
         self.now += ANSWER_S

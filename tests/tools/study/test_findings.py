@@ -3,15 +3,18 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from accuracy_scripts.paired import CERTIFIED
-from common.errors import UsageError
+from common.errors import RunFailed, UsageError
 from common.statistics import holm
-from tests.tools.study.made import MOBILENET, RESNET, Made, of
+from suite.probes.contest import Terms
+from tests.tools.study.made import MOBILENET, RESNET, Made, data_dir, of, two_blocks
 from tools.study import conduct, findings, ledger, page, picture, report, shelf, table
 from tools.study.chain import chains
+from tools.study.contests import Places
 from tools.study.details import WORTH, details
 from tools.study.findings import COUNTS, EMULATED, FAILED, LEFT_OUT, MISSES, REFUSED, UNJUDGED, Row
 from tools.study.plan import Cell, Study
@@ -153,11 +156,46 @@ def test_what_time_was_lacking_to_time_is_told_by_its_answers(made: Made) -> Non
     assert [row.cell for row in made.rows() if row.untimed] == [cell]
     text = report.markdown(made.rows(), [])
     assert "| `cluster:4` | not measured |  | [88.00](answers/" in text and (made.folder / row.record).exists()
-    left = "- Of these the accuracy alone, for lack of time: `cluster:4` on fashion-resnet, onnxruntime, offline."
+    left = "- The accuracy alone, for lack of time: `cluster:4` on fashion-resnet, onnxruntime, offline."
     assert left in text
-    assert cell not in conduct.to_judge(Study(tuple(made.cells), verdicts=9), made.folder)
     made.time(cell, 1.0)
     assert not any(row.untimed for row in made.rows())
+
+
+def test_who_took_no_turns_gets_no_full_runs(made: Made) -> None:
+    cell = of(RESNET, "cluster:8")
+    made.add(cell, 0.0, 650, timed=False)
+    study = Study(tuple(made.cells), verdicts=9)
+    assert cell not in conduct.to_judge(study, made.folder)
+    made.time(cell, 1.0)
+    assert cell in conduct.to_judge(study, made.folder)
+
+
+def test_where_turns_failed_the_answers_stay(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the reference too, beside which others are measured."""
+    reference = replace(RESNET, scenario="server")
+    for one in (reference, replace(reference, recipe="cluster:8")):
+        made.add(one, 0.0, 650, timed=False)
+
+    def fail(cell: Cell, served: Any, terms: Terms, *_: Any) -> list[dict[str, Any]]:
+        if cell == reference:
+            raise RunFailed("It was killed.")
+        assert (terms.seconds, terms.least_blocks) == (0.5, 3)
+        return two_blocks(1.5)
+
+    monkeypatch.setattr(conduct, "turns", fail)
+    places = Places(made.folder, made.folder, data_dir)
+    study = Study(tuple(made.cells), seconds=0.5, least_blocks=3)
+    for one in made.cells[-2:]:
+        conduct._time(study, one, shelf.answered(made.folder, one) or {}, places)
+    failed, row = made.rows()[-2:]
+    assert (failed.state, failed.reason, failed.accuracy, failed.untimed) == (FAILED, "It was killed.", 93.5, False)
+    assert (row.state, row.accuracy, row.ratio) == (UNJUDGED, 93.5, pytest.approx(1.5, rel=0.01))
+    record = shelf.measured(made.folder, row.cell)
+    assert record and (record["seconds"], record["first_blocks"]) == (0.5, 3)
+    assert "| `reference` | not measured |  | [93.50](cells/" in report.markdown(made.rows(), [])
+    shelf.forget_failures(made.folder, tuple(made.cells))
+    assert next(row for row in made.rows() if row.cell == reference).untimed
 
 
 def test_where_nothing_is_timed_yet_the_report_says_so(tmp_path: Path) -> None:
@@ -166,7 +204,8 @@ def test_where_nothing_is_timed_yet_the_report_says_so(tmp_path: Path) -> None:
     made.add(of(RESNET, "prune:0.1"), 0.0, 650, timed=False)
     rows = made.rows()
     text = report.markdown(rows, [])
-    assert "nothing, as no throughput was measured" in text
+    assert "nothing, as no throughput was measured" in text and "0.00 times" not in text
+    assert "- **fashion-resnet on onnxruntime, offline**: no throughput was measured." in text
     assert len(drawn(rows)) == 1 and list(conduct.to_judge(Study(tuple(made.cells)), tmp_path)) == []
 
 
