@@ -21,6 +21,8 @@ from suite.probes.contest import Side
 # 2,000 one of 2, where the target allows 1.
 SIZES = (500, 2000)
 LOOKS = len(SIZES) + 1
+# What ended the looks: all was seen that there is to compare with, time, or certainty.
+ALL, TIME, CERTAIN = "all", "time", "certain"
 
 
 class Part:
@@ -72,8 +74,10 @@ def certainly_below(reference: NDArray[Any], variant: NDArray[Any], truth: NDArr
     return workload.quality + 100 * high < workload.target
 
 
-def answers(side: Side, seed: int, seconds: float, reference: Sequence[int] | None) -> NDArray[Any]:
-    """Returns the answers to the first samples in the seed's order, shape (n,): as many as are needed and fit the time.
+def answers(side: Side, seed: int, seconds: float, reference: Sequence[int] | None) -> tuple[NDArray[Any], str]:
+    """Returns the answers to the first samples in the seed's order, shape (n,), and what ended them.
+
+    They are as many as are needed and fit the time.
 
     The first look is always taken, the next where it would end within `seconds` at the pace so far. With the
     reference's own answers to these samples it ends where it is certainly below the target.
@@ -84,12 +88,12 @@ def answers(side: Side, seed: int, seconds: float, reference: Sequence[int] | No
     started = time.perf_counter()
     for size in sorted({*(size for size in SIZES if size < len(samples)), len(samples)}):
         if len(found) and (time.perf_counter() - started) * size / len(found) > seconds:
-            break
+            return found, TIME
         part = Part(subject.dataset, samples[len(found) : size])
         part.load(range(part.total))
         more = contest.answers(replace(side, subject=replace(subject, dataset=part)))
         found = np.concatenate([found, more.reshape(-1)])
         truth = subject.dataset.truth()[samples[:size]]
         if reference is not None and certainly_below(np.array(reference[:size]), found, truth, subject.workload):
-            break
-    return found
+            return found, CERTAIN
+    return found, ALL

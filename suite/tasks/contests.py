@@ -29,8 +29,13 @@ def look(job: dict[str, Any], channel: Channel) -> Any:
     arithmetic = arithmetic_of(subject, serving, channel)
     side = Side.loaded(subject, serving)
     channel.phase("answering samples")
-    found = looks.answers(side, job["seed"], job["seconds"], job["reference"])
-    return {"answers": found.tolist(), "arithmetic": arithmetic, "version": subject.backend.version()}
+    found, ended_by = looks.answers(side, job["seed"], job["seconds"], job["reference"])
+    return {
+        "answers": found.tolist(),
+        "ended_by": ended_by,
+        "arithmetic": arithmetic,
+        "version": subject.backend.version(),
+    }
 
 
 def answer(job: dict[str, Any], channel: Channel) -> Any:

@@ -20,24 +20,24 @@ def test_it_goes_on_until_it_is_certain_or_has_answered_all(data_root: Path) -> 
     side = Side.loaded(ours, SERVING)
     order, truth = looks.order(ours.dataset.total, 7), ours.dataset.truth()
 
-    def seen(seconds: float, reference: list[int] | None) -> int:
-        return len(looks.answers(side, 7, seconds, reference))
+    def seen(seconds: float, reference: list[int] | None) -> tuple[int, str]:
+        found, ended_by = looks.answers(side, 7, seconds, reference)
+        return len(found), ended_by
 
     # Beside somebody who is always right, its 6.6 points fewer are certainly more than the one that is allowed.
-    assert seen(60, truth[order].tolist()) == 500
-    assert seen(60, truth[order[:400]].tolist()) == 400
+    assert seen(60, truth[order].tolist()) == (500, looks.CERTAIN)
+    assert seen(60, truth[order[:400]].tolist())[0] == 400
     # There is no time for more than the first look.
-    assert seen(0, None) == 500
+    assert seen(0, None) == (500, looks.TIME)
 
-    found = looks.answers(side, 7, 60, truth[order[:1200]].tolist())
+    found, ended_by = looks.answers(side, 7, 60, truth[order[:1200]].tolist())
+    assert ended_by == looks.CERTAIN
     ours.dataset.load(range(ours.dataset.total))
     right = side.sessions[0].predict(ours.dataset.batch(order[: len(found)])).argmax(1)
     assert found.tolist() == right.tolist()
     # Beside itself it can never be certain.
-    assert (
-        seen(60, [*found.tolist(), *side.sessions[0].predict(ours.dataset.batch(order[500:600])).argmax(1).tolist()])
-        == 600
-    )
+    more = side.sessions[0].predict(ours.dataset.batch(order[500:600])).argmax(1)
+    assert seen(60, [*found.tolist(), *more.tolist()]) == (600, looks.ALL)
 
 
 @pytest.mark.parametrize(

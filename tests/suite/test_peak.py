@@ -326,7 +326,7 @@ def test_a_peak_is_confirmed_by_two_tries_a_load_before_it_steps_back() -> None:
     assert [one.qps for one in full_runs(1000.0)] == [1000]
     assert [one.qps for one in full_runs(980.0)] == [1000, 1000, 970]
     never = [one.qps for one in full_runs(0.0)]
-    assert never == sorted(never, reverse=True) and len(never) == 10 and never[-1] > 700
+    assert never == sorted(never, reverse=True) and len(never) == 14 and 450 < never[-1] < 500
 
 
 def test_a_wide_step_back_is_made_up_for() -> None:
@@ -335,6 +335,9 @@ def test_a_wide_step_back_is_made_up_for() -> None:
     assert [round(one.qps) for one in tried][6:] == [829, 874, 898]
     assert [one.held for one in tried][6:] == [True, True, True]
     assert [round(one.qps) for one in full_runs(850.0)][6:] == [829, 874, 851]
+    # Where the machine is half as fast for a while, a peak is still found.
+    slow = full_runs(590.0)
+    assert round(slow[-1].qps) == 567 and [one.held for one in slow][-3:] == [True, True, True]
 
 
 def test_a_load_that_is_far_too_much_is_left_after_one_full_run() -> None:

@@ -144,8 +144,10 @@ def _paces(question: Question, texts: list[str]) -> dict[str, Pace]:
     served = prepare.ready(_plan(question, "")).serving
     found = {}
     for text in texts:
-        arithmetic = answered(prepare.make(_plan(question, text)).subject, served, "blame")["arithmetic"]
-        record = turns(_cell(question, text), (served, served), TERMS, _places(question), "blame")
+        base, made = (prepare.make(_plan(question, one)) for one in ("", text))
+        arithmetic = answered(made.subject, served, "blame")["arithmetic"]
+        ids = base.variant.id, made.variant.id
+        record = turns(_cell(question, text), (served, served), TERMS, _places(question), "blame", ids)
         found[text] = Pace(tuple(blocks(record)), arithmetic)
     return found
 

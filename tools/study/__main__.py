@@ -39,12 +39,14 @@ from tools.study import (
     merge_report,
     page,
     picture,
+    ranking,
     report,
     shelf,
     table,
 )
 from tools.study.contests import Places
 from tools.study.plan import ALL, Study, default, read
+from tools.study.words import unlinked
 
 FLAGS = new_flags()
 WORKLOADS = flags.DEFINE_list("workloads", [ALL], "what is studied", flag_values=FLAGS)
@@ -62,7 +64,9 @@ BUDGET = flags.DEFINE_string(
 )
 MERGE = flags.DEFINE_multi_string("merge", [], "folder of a study to merge with others", flag_values=FLAGS)
 OUT = flags.DEFINE_string("out", "", "folder to write to (default: study, best or merged)", flag_values=FLAGS)
-RETRY = flags.DEFINE_bool("retry_failed", False, "try cells again that failed", flag_values=FLAGS)
+RETRY = flags.DEFINE_bool(
+    "retry_failed", False, "try again what failed, and full runs that were not valid", flag_values=FLAGS
+)
 DATA = flags.DEFINE_string("data_dir", "", "the dataset (default: $TANDEM_DATA, else the cache's)", flag_values=FLAGS)
 CACHE = flags.DEFINE_string("cache_dir", "", "the cache (default: $TANDEM_CACHE or ~/.cache/tandem)", flag_values=FLAGS)
 
@@ -108,9 +112,9 @@ def _study_all(where: Places) -> None:
     budget_s = clock.seconds(BUDGET.value) if FLAGS["budget"].present else inf
     took = conduct.carry_out(study, where, budget_s, retry=RETRY.value)
     rows = findings.rows(study, folder, where.data_dir)
-    _write(folder, rows, [_machine(folder), clock.sentence(took, budget_s)])
-    print((folder / "study.md").read_text(encoding="utf-8").partition("\n## ")[0].rstrip())
-    print(f"\n{clock.sentence(took, budget_s)}")
+    about = [_machine(folder), clock.sentence(took, budget_s)]
+    _write(folder, rows, about)
+    print(f"{unlinked(report.first_screen(rows, about))}\n")
     if left_out := sum(row.state == findings.LEFT_OUT for row in rows):
         print(f"{left_out} of {len(rows)} cells were not measured, for lack of time: a larger --budget goes on.")
     if untimed := sum(row.untimed for row in rows):
@@ -154,16 +158,22 @@ def _merge(where: Places) -> None:
     print(f"report: {folder / 'merged.md'}, {folder / 'merged.csv'}")
 
 
+# What a throughput depends on most, beside the machine.
+RUNTIMES = ("onnxruntime", "torch", "torchao")
+
+
 def _machine(folder: Path) -> str:
     machine = shelf.machine(folder)
+    runtimes = ", ".join(f"{name} {machine['packages'][name]}" for name in RUNTIMES if name in machine["packages"])
     return (
-        f"Machine: {machine['cpu_model']} ({machine['cpu_kind']}), {machine['cores']} cores, Linux {machine['kernel']}."
+        f"Machine: {machine['cpu_model']} ({machine['cpu_kind']}), {machine['cores']} cores, "
+        f"Linux {machine['kernel']}, {runtimes}."
     )
 
 
 def _write(folder: Path, rows: list[findings.Row], about: list[str]) -> None:
     say("study: writing the report")
-    groups = report.groups(rows)
+    groups = ranking.groups(rows)
     drawn = {report.picture(title): picture.draw(own, title) for title, own in groups}
     drawn |= {report.picture(title, chains=True): picture.waterfall(own, title) for title, own in groups}
     files = {f"{name}.{end}": data for name, ends in drawn.items() for end, data in ends.items()}

@@ -17,6 +17,7 @@ from common.errors import RunFailed, TandemError, UsageError
 from common.names import normal
 from suite import plugins, prepare, recipes, store
 from suite.prepare import Made
+from suite.probes import looks
 from suite.probes.contest import Terms
 from suite.progress import say
 from suite.search import as_requested
@@ -107,10 +108,11 @@ def carry_out(
     workload = plugins.workload(search.reference.workload)
     truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
     with shelf.claimed(places.folder):
-        if retry:
-            shelf.forget_failures(places.folder, search.cells)
         # Another search in the same folder has a time of its own.
         clock = Clock(places.folder, f"best-{search.reference.id}", budget_s)
+        if retry:
+            clock.check_left()
+            shelf.forget_failures(places.folder, search.cells)
 
         def known() -> list[Candidate]:
             return candidates.read(search.cells, places.folder, workload, truth)
@@ -118,7 +120,7 @@ def carry_out(
         def judge_all(which: Which) -> None:
             while clock.left() >= _longest(search, clock) and (cell := which(*candidates.figures(known()))):
                 say(f"best: full runs of {cell.title}, {clock.said()}")
-                judge(cell, places)
+                judge(cell, places, _id(cell, places))
                 clock.done(shelf.VERDICTS, cell.id)
 
         _look_at_all(search, places, clock)
@@ -137,16 +139,27 @@ def carry_out(
 
 def _look_at_all(search: Search, places: Places, clock: Clock) -> None:
     for number, cell in enumerate(search.cells):
-        if shelf.recorded(places.folder, shelf.LOOKS, cell.id) is None:
-            if number and _left_for_looks(search, clock) <= 0:
+        known = shelf.recorded(places.folder, shelf.LOOKS, cell.id)
+        if known is None or _cut_short(cell, known, search, places):
+            # The reference has to be looked at.
+            if (number or known) and _left_for_looks(search, clock) <= 0:
                 break
             say(f"best: look {number + 1} of {len(search.cells)}: {cell.title}, {clock.said()}")
             share = REFERENCE_SHARE if not number else 1 / (len(search.cells) - number)
-            record = _kept_by(cell, partial(_look, search, cell, places, clock, share))
-            shelf.keep(places.folder, shelf.LOOKS, cell.id, record)
+            record = _kept_by(cell, partial(_look, search, cell, places, clock, share, known))
+            if known is None or len(record.get("answers", ())) > len(known["answers"]):
+                shelf.keep(places.folder, shelf.LOOKS, cell.id, record)
             clock.done(shelf.LOOKS, cell.id)
         if not number:
             _base(search, places)
+
+
+def _cut_short(cell: Cell, known: dict[str, Any], search: Search, places: Places) -> bool:
+    """Tells whether a look ended for lack of time, its own or that of the reference, which has answered more since."""
+    if known["state"] == "failed":
+        return False
+    all_of_fewer = known["ended_by"] == looks.ALL and len(known["answers"]) < len(_base(search, places)["answers"])
+    return bool(known["ended_by"] == looks.TIME or (cell != search.reference and all_of_fewer))
 
 
 def _base(search: Search, places: Places) -> dict[str, Any]:
@@ -158,10 +171,17 @@ def _base(search: Search, places: Places) -> dict[str, Any]:
     return found
 
 
-def _look(search: Search, cell: Cell, places: Places, clock: Clock, share: float) -> dict[str, Any]:
-    """Returns a cell's answers to as many samples as are needed and fit into a share of the time for all looks."""
+def _look(
+    search: Search, cell: Cell, places: Places, clock: Clock, share: float, known: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Returns a cell's answers to as many samples as are needed and fit into a share of the time for all looks.
+
+    With what is `known` of a look that was cut short it is served as it was then.
+    """
     made = prepare.make(plan_of(cell, "accuracy", places))
-    if cell.recipe == REFERENCE:
+    if cell.recipe == REFERENCE and known:
+        serving, reference = known["serving"], None
+    elif cell.recipe == REFERENCE:
         serving, reference = asdict(prepare.ready(plan_of(cell, "accuracy", places)).serving), None
         clock.done(shelf.LOOKS, READY)
     else:
@@ -206,8 +226,14 @@ def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str,
     base = _base(search, places)
     served = Serving(**base["serving"]), Serving(**_served(cell, base, prepare.make(plan_of(cell, "accuracy", places))))
     # A process may be quicker than the next from its start to its end: with one for each block their spread has that.
-    found = [turns(cell, served, Terms.fixed(search.seconds, 1), places, "best") for _ in range(blocks)]
+    terms, ids = Terms.fixed(search.seconds, 1), (_id(search.reference, places), _id(cell, places))
+    found = [turns(cell, served, terms, places, "best", ids) for _ in range(blocks)]
     return {"seconds": search.seconds, "blocks": [block for own in found for block in own]}
+
+
+def _id(cell: Cell, places: Places) -> str:
+    """Returns the id of the variant that was looked at."""
+    return str((shelf.recorded(places.folder, shelf.LOOKS, cell.id) or {})["variant"]["id"])
 
 
 def _served(cell: Cell, base: dict[str, Any], made: Made) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from accuracy_scripts.paired import CERTIFIED
+from suite import recipes
 from tools.study import halving
 from tools.study.candidates import BELOW, EMULATED, NEAR, OPEN, SERVER, UNSEEN, Candidate, figures, held_less
 from tools.study.findings import reason_of
@@ -46,6 +47,12 @@ class Findings:
         others = [one for one in may if one.pace and one.pace.high >= low]
         return sorted(others, key=lambda one: -_pace(one).ratio)
 
+    def unsettled(self) -> list[Candidate]:
+        """Returns what may be faster than the answer as far as its turns say, and has full runs that say nothing."""
+        answer = self.winner or self.reference
+        may = [one for one in self.found if one.unsettled and one.state == OPEN and one is not self.reference]
+        return [one for one in may if one.pace and one.pace.high >= _pace(answer).low]
+
     @property
     def unit(self) -> str:
         """The unit of full runs."""
@@ -60,7 +67,8 @@ class Findings:
         """Returns what became of a candidate, and why it was dismissed where it was."""
         if one.verdict is not None:
             if not one.counts:
-                return f"refused: {reason_of(dict(one.verdict))}"
+                said = "full runs failed or not valid" if one.unsettled else "refused"
+                return f"{said}: {reason_of(dict(one.verdict))}"
             if held_less(one, self.reference):
                 return f"counts, and held no more load than the reference: {one.figure:,.1f} {self.unit}"
             return f"counts{': the fastest' if one is self.winner else ''}"
@@ -109,7 +117,9 @@ def answer(findings: Findings, target: float) -> Iterable[str]:
         yield "Nothing that was found to count is surely faster than the reference: use the reference."
         yield _full_run(findings.reference)
     else:
-        yield f"Use `{best.cell.title}`: {_times(_pace(best))}, {_accuracy(best)}; target {target:.2f} %."
+        because = recipes.open_because(best.cell.recipe)
+        division = f" In MLPerf's open division alone, as {' and '.join(because)}." if because else ""
+        yield f"Use `{best.cell.title}`: {_times(_pace(best))}, {_accuracy(best)}; target {target:.2f} %.{division}"
         yield _full_run(best)
         if best.cell.scenario == SERVER:
             yield _full_run(findings.reference)
@@ -118,6 +128,11 @@ def answer(findings: Findings, target: float) -> Iterable[str]:
         tied = [one for one in findings.tied() if one.counts is counts]
         if tied:
             yield f"May be faster than {than}, {what}: {', '.join(map(_named, tied))}."
+    if unsettled := findings.unsettled():
+        yield (
+            f"May be faster than {than}, and its full runs failed or were not valid (--retry-failed makes them again): "
+            f"{', '.join(map(_named, unsettled))}."
+        )
     if findings.tied():
         yield "A larger --budget tells more: started again with the same folder, it goes on."
     for one in findings.of(NEAR):

@@ -66,6 +66,11 @@ class Candidate:
         return float(metric["value"]) if metric else 0.0
 
     @property
+    def unsettled(self) -> bool:
+        """Whether its full runs failed or were not valid, which says nothing of it."""
+        return self.verdict is not None and (self.verdict["state"] != "judged" or shelf.invalid(dict(self.verdict)))
+
+    @property
     def eligible(self) -> bool:
         """Whether it may be the answer, as far as is known."""
         return self.state == OPEN and (self.verdict is None or self.counts)
@@ -112,7 +117,7 @@ def held_less(one: Candidate, reference: Candidate) -> bool:
     """Tells whether in Server a candidate's full runs are not known to have held more load than the reference's."""
     if one.cell.scenario != SERVER or one is reference or one.verdict is None:
         return False
-    return not reference.figure or one.figure <= reference.figure
+    return not (reference.counts and reference.figure) or one.figure <= reference.figure
 
 
 def _look(cell: Cell, folder: Path, workload: Workload, truth: NDArray[Any], reference: Sequence[int]) -> Candidate:

@@ -30,7 +30,8 @@ def chains(rows: Sequence[Row]) -> list[tuple[Row, list[Addition]]]:
     for recipe, row in by_recipe.items():
         steps = [by_recipe.get(begun) for begun in beginnings(recipe)]
         known = [step for step in steps if step is not None]
-        if len(known) == len(steps) > 1 and REFERENCE in by_recipe:
+        whole = len(known) == len(steps) > 1 and all(step.before for step in known)
+        if whole and REFERENCE in by_recipe:
             found.append((row, waterfall(known)))
     return found
 

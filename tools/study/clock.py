@@ -40,6 +40,8 @@ class Clock:
     def __init__(self, folder: Path, name: str, budget_s: float) -> None:
         self._folder, self._name, self.budget_s = folder, name, budget_s
         self._took_s = _kept(folder, name)
+        # Of a step that was tried again, its last try alone.
+        self._last_s: dict[str, float] = {}
         self._since = time.monotonic()
 
     def left(self) -> float:
@@ -49,7 +51,8 @@ class Clock:
     def done(self, kind: str, name: str) -> None:
         """Notes that a step has ended."""
         step, now = f"{kind}/{name}", time.monotonic()
-        self._took_s[step] = self._took_s.get(step, 0.0) + now - self._since
+        self._last_s[step] = now - self._since
+        self._took_s[step] = self._took_s.get(step, 0.0) + self._last_s[step]
         self._since = now
         took_s = {name: round(took, 2) for name, took in self._took_s.items()}
         shelf.keep(self._folder, shelf.CLOCKS, self._name, {"took_s": took_s})
@@ -61,6 +64,14 @@ class Clock:
         left = (max(0.0, share * self.budget_s - self.spent(f"{kind}/")) for kind, share in leaves.items())
         return self.left() >= seconds + sum(left)
 
+    def check_left(self) -> None:
+        """Raises UsageError where nothing is left of the budget."""
+        if self.left() <= 0:
+            raise UsageError(
+                f"--retry-failed has no time to try anything again: the {self.budget_s:.0f} s of --budget are spent. "
+                "Give a larger --budget."
+            )
+
     def said(self) -> str:
         """Returns what is left for people."""
         return f"{max(0.0, self.left()):.0f} s left"
@@ -71,7 +82,8 @@ class Clock:
 
     def longest(self, kind: str) -> float:
         """Returns the seconds of the longest step of a kind, 0 where there was none."""
-        return max((took for name, took in self._took_s.items() if name.startswith(kind)), default=0.0)
+        took_s = {**self._took_s, **self._last_s}
+        return max((took for name, took in took_s.items() if name.startswith(kind)), default=0.0)
 
 
 def _kept(folder: Path, name: str) -> dict[str, float]:

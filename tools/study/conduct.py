@@ -26,7 +26,7 @@ from suite.search import as_requested
 from suite.variant import Serving
 from tools.study import narrow, shelf
 from tools.study.clock import Clock
-from tools.study.contests import Places, answered, enough, plan_of, processes, stream, turns
+from tools.study.contests import Places, answered, check_same, enough, plan_of, processes, stream, turns
 from tools.study.plan import REFERENCE, Cell, Study
 from tools.study.shelf import Answers
 
@@ -48,16 +48,18 @@ def carry_out(study: Study, places: Places, budget_s: float = math.inf, *, retry
         # What all cells lack is no row of each.
         workload.open_dataset(Path(places.data_dir(workload.dataset_name)))
     with shelf.claimed(places.folder):
-        if retry:
-            shelf.forget_failures(places.folder, study.cells)
         clock = Clock(places.folder, "study", budget_s)
+        if retry:
+            clock.check_left()
+            shelf.forget_failures(places.folder, study.cells)
         for leaves in LEAVES:
             _answer_all(study, places, clock, leaves)
             _time_all(study, places, clock, {kind: share for kind, share in leaves.items() if kind != shelf.CELLS})
             _judge_all(study, places, clock)
         if not math.isinf(budget_s):
             # What is still left has what may count measured in more processes, and then judges all of that.
-            narrow.carry_out([*to_judge(study, places.folder, everything=True)], study, places, clock)
+            may = [cell for one in candidates_of(study, places.folder).values() for cell in one]
+            narrow.carry_out(may, study, places, clock)
             _judge_all(study, places, clock, everything=True)
     parts = {"accuracy": shelf.ANSWERS, "turns": shelf.CELLS, "full runs": shelf.VERDICTS}
     took = {name: clock.spent(f"{kind}/") for name, kind in parts.items()}
@@ -103,7 +105,7 @@ def _judge_all(study: Study, places: Places, clock: Clock, *, everything: bool =
         if shelf.verdict(places.folder, cell) is not None or not clock.allows(longest_s):
             continue
         say(f"study: full runs {number} of {len(chosen)}: {_said(cell, clock)}")
-        judge(cell, places)
+        judge(cell, places, (shelf.measured(places.folder, cell) or {})["variant"]["id"])
         clock.done(kind, cell.id)
 
 
@@ -120,19 +122,23 @@ def _said(cell: Cell, clock: Clock) -> str:
 
 def to_judge(study: Study, folder: Path, *, everything: bool = False) -> Iterator[Cell]:
     """Yields the cells that get full runs: each reference, and the fastest, or all, that may count beside it."""
+    for reference, ranked in candidates_of(study, folder).items():
+        # Who wants none of a kind gets none, whatever time is left.
+        if most := study.peaks if reference.scenario == "server" else study.verdicts:
+            yield from (reference, *(ranked if everything else ranked[:most]))
+
+
+def candidates_of(study: Study, folder: Path) -> dict[Cell, list[Cell]]:
+    """Returns what may count beside each reference that was measured, the fastest first."""
+    found = {}
     for reference in dict.fromkeys(cell.first.reference for cell in study.cells):
-        own = [cell for cell in study.cells if cell.reference == reference]
-        found = {cell: shelf.measured(folder, cell) for cell in own if cell.recipe != REFERENCE}
-        may = {
-            cell: _ratio(study, cell, folder) for cell, record in found.items() if record and may_count(cell, record)
-        }
+        own = [cell for cell in study.cells if cell.reference == reference and cell.recipe != REFERENCE]
+        records = {cell: record for cell in own if (record := shelf.measured(folder, cell))}
+        may = {cell: _ratio(study, cell, folder) for cell, record in records.items() if may_count(cell, record)}
         base = shelf.measured(folder, reference)
         if base and base["state"] == "measured":
-            yield reference
-            most = study.peaks if reference.scenario == "server" else study.verdicts
-            ranked = sorted(may, key=lambda cell: -may[cell])
-            # Who wants none of a kind gets none, whatever time is left.
-            yield from ranked if everything and most else ranked[:most]
+            found[reference] = sorted(may, key=lambda cell: -may[cell])
+    return found
 
 
 def may_count(cell: Cell, record: dict[str, Any]) -> bool:
@@ -184,7 +190,9 @@ def _time(study: Study, cell: Cell, answers: dict[str, Any], places: Places) -> 
     with _recorded(cell, places, {**answers, "seconds": study.seconds, "first_blocks": study.least_blocks}) as record:
         served = _serving(cell, places), Serving(**answers["serving"])
         terms = Terms(study.seconds, study.least_blocks, most, study.width)
-        record.update(blocks=turns(cell, served, terms, places, "study"), state="measured")
+        base = shelf.answered(places.folder, cell.first.reference) or answers
+        ids = base["variant"]["id"], answers["variant"]["id"]
+        record.update(blocks=turns(cell, served, terms, places, "study", ids), state="measured")
     if record["state"] == "measured":
         shelf.keep_measured(places.folder, cell, record)
 
@@ -214,11 +222,12 @@ def _serving(cell: Cell, places: Places) -> Serving:
     return prepare.ready(plan_of(cell, "accuracy", places)).serving
 
 
-def judge(cell: Cell, places: Places) -> None:
-    """Keeps the verdict of a cell's full runs, or why there is none."""
+def judge(cell: Cell, places: Places, variant_id: str) -> None:
+    """Keeps the verdict of a cell's full runs, or why there is none; `variant_id` is of what answered."""
     try:
         # In Server half a load that is held says nothing of what could be: the peak is sought.
         outcome = execute(plan_of(cell, PEAK if cell.scenario == "server" else "submission", places))
+        check_same(cell, outcome.runs[0].get("variant", "id"), variant_id)
         result = outcome.runs[0].folder.parent.resolve().relative_to(places.folder.resolve())
         record = {
             "state": "judged",

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from common.errors import RunFailed
 from suite import plugins, prepare, rules
 from suite.plan import Asked, Plan, resolve
 from suite.probes.contest import Block, Stream, Terms
@@ -61,19 +62,34 @@ def answered(subject: dict[str, Any], serving: Serving, title: str) -> dict[str,
 
 
 def turns(
-    cell: Cell, served: tuple[Serving, Serving], terms: Terms, places: Places, title: str
+    cell: Cell, served: tuple[Serving, Serving], terms: Terms, places: Places, title: str, ids: tuple[str, str]
 ) -> list[dict[str, Any]]:
-    """Returns blocks of a cell beside its reference, as each is served, in a process of their own."""
+    """Returns blocks of a cell beside its reference, as each is served, in a process of their own.
+
+    `ids` are those of the reference and of the variant that answered; raises RunFailed where these are others.
+    """
     queries = stream(cell)
+    pair = [prepare.make(plan_of(one, "accuracy", places)) for one in (cell.reference, cell)]
+    for one, made, before in zip((cell.reference, cell), pair, ids, strict=True):
+        check_same(one, made.variant.id, before)
     job = {
-        "reference": prepare.make(plan_of(cell.reference, "accuracy", places)).subject,
-        "variant": prepare.make(plan_of(cell, "accuracy", places)).subject,
+        "reference": pair[0].subject,
+        "variant": pair[1].subject,
         "serving": asdict(served[0]),
         "variant_serving": asdict(served[1]),
         "terms": asdict(terms),
         "stream": asdict(queries) if queries else None,
     }
     return list(prepare.call("turns", job, STALL_TIMEOUT_S, title))
+
+
+def check_same(cell: Cell, now: str, before: str) -> None:
+    """Raises RunFailed where a variant is another than the one that answered, by its id."""
+    if now != before:
+        raise RunFailed(
+            f"{cell.title} was made again since it answered, and is another model now ({before} then, {now} now), as "
+            "what trains may be: one row cannot be of both. Begin anew with another --out, and keep the cache."
+        )
 
 
 def blocks(records: Sequence[dict[str, Any]]) -> list[Block]:

@@ -2,24 +2,35 @@
 
 from collections.abc import Iterator, Sequence
 
-from accuracy_scripts.paired import Outcomes, SliceOutcome
+from accuracy_scripts.paired import CERTIFIED, REGRESSION, Outcomes, SliceOutcome
 from tools.study.chain import Addition, chains
-from tools.study.findings import UNJUDGED, WORTHLESS, Row, ranked
+from tools.study.findings import BROKE, INVALID, OPEN, UNJUDGED, WORTHLESS, Row
 from tools.study.plan import REFERENCE
+from tools.study.ranking import ranked, speed
+from tools.study.words import named
 
 # What a table says, its head, and its lines.
 Detail = tuple[str, Sequence[str], list[list[str]]]
 
-WORTH = ("recipe", "counts for", "certified", "right answers/s", "loss", "least change seen")
-FLIPS = ("recipe", "right to wrong", "wrong to right", "wrong to wrong", "errors", "95 %", "worst class, all at once")
+WORTH = ("recipe", "counts for", "certified", "right answers/s", "loss", "smallest change it would show")
+FLIPS = (
+    "recipe",
+    "right to wrong",
+    "wrong to right",
+    "wrong to wrong",
+    "wrong answers",
+    "95 %",
+    "worst class, all at once",
+)
 RANKS = ("rank", "by throughput", "", "by throughput that counts", "")
-CHANGES = ("recipe", "least sure", "2nd fifth", "3rd fifth", "4th fifth", "surest", "otherwise batched")
+CHANGES = ("recipe", "least sure", "2nd fifth", "3rd fifth", "4th fifth", "surest", "in smaller batches")
 STEPS = ("chain", "step", "throughput", "95 %", "points", "changed")
 VALUE = "Throughput over the reference's as far as it counts, and what of it is certain with 95 %:"
-FLIPPED = "Answers that flipped, and errors over the reference's:"
+FLIPPED = "Answers that flipped, and wrong answers over the reference's:"
 CHANGED = "Answers that changed, by how sure the reference was of its own, in fifths of the samples:"
 # Of a table of ranks: as many lines are enough to see what they do.
 MOST_RANKS = 8
+RANKED = f"The rank by throughput alone beside the rank by throughput that counts, the first {MOST_RANKS}:"
 
 
 def details(own: Sequence[Row]) -> Iterator[Detail]:
@@ -27,7 +38,7 @@ def details(own: Sequence[Row]) -> Iterator[Detail]:
     tables: tuple[Detail, ...] = (
         (VALUE, WORTH, _worth(own)),
         (FLIPPED, FLIPS, _flips(own)),
-        ("The rank by throughput alone beside the rank by throughput that counts:", RANKS, _ranks(own)),
+        (RANKED, RANKS, _ranks(own)),
         (CHANGED, CHANGES, _changes(own)),
         ("What each step of a chain added, given the steps before it:", STEPS, _steps(own)),
     )
@@ -36,7 +47,7 @@ def details(own: Sequence[Row]) -> Iterator[Detail]:
 
 def _ranks(own: Sequence[Row]) -> list[list[str]]:
     """Returns the lines of both rankings, beside each other."""
-    alone = ranked(own, lambda row: row.ratio)
+    alone = ranked(own)
     honest = [row for row in alone if row.valid_ratio]
     lines = []
     for number, left in enumerate(alone[:MOST_RANKS]):
@@ -44,10 +55,10 @@ def _ranks(own: Sequence[Row]) -> list[list[str]]:
         lines.append(
             [
                 str(number + 1),
-                f"`{left.cell.title}`{' ✗' if left.state in WORTHLESS else ' ?' if left.state == UNJUDGED else ''}",
-                f"{left.ratio:.2f}",
-                f"`{right.cell.title}`" if right else "",
-                f"{right.ratio:.2f}" if right else "",
+                f"{named(left)}{' ✗' if left.state in WORTHLESS else ' ?' if left.state in OPEN else ''}",
+                f"{speed(left):.2f}",
+                named(right) if right else "",
+                f"{speed(right):.2f}" if right else "",
             ]
         )
     return lines
@@ -57,10 +68,10 @@ def _worth(own: Sequence[Row]) -> list[list[str]]:
     """Returns the lines of the rows that have a throughput."""
     return [
         [
-            _named(row),
-            f"{row.valid_ratio:.3f}" if row.valid_ratio else "not judged" if row.state == UNJUDGED else "0",
-            f"{row.certified_ratio:.3f}" if row.certified_ratio else "0",
-            f"{row.goodput:,.0f}" if row.goodput else "",
+            named(row),
+            f"{row.valid_ratio:.3f}" if row.valid_ratio else _nothing(row),
+            f"{row.certified_ratio:.3f}" if row.certified_ratio else _nothing(row),
+            f"[{row.goodput:,.0f}]({row.evidence}/verdict.json)" if row.goodput else "",
             _loss(row),
             "" if row.smallest_seen is None else f"{100 * row.smallest_seen:.1f} %",
         ]
@@ -69,14 +80,21 @@ def _worth(own: Sequence[Row]) -> list[list[str]]:
     ]
 
 
+def _nothing(row: Row) -> str:
+    return {UNJUDGED: "not judged", INVALID: "0 (not valid)", BROKE: "0 (full runs failed)"}.get(row.state, "0")
+
+
 def _loss(row: Row) -> str:
     """Returns what is certain of a row's loss against what its target allows."""
     certificate = row.certificate
     if certificate is None:
         return ""
+    allowed = f"{100 * certificate.margin:.2f} points"
+    alone = ", by itself" if row.certified_alone else ""
+    if certificate.outcome in (CERTIFIED, REGRESSION):
+        return f"{certificate.outcome}{alone}: {'below' if certificate.outcome == CERTIFIED else 'above'} {allowed}"
     more = f"; about {certificate.more_samples:,} more samples would" if certificate.more_samples > 0 else ""
-    outcome = f"{certificate.outcome}, by itself" if row.certified_alone else certificate.outcome
-    return f"{outcome} ({100 * certificate.margin:.2f} points){more}"
+    return f"{certificate.outcome} whether it is below {allowed}{more}"
 
 
 def _flips(own: Sequence[Row]) -> list[list[str]]:
@@ -88,7 +106,7 @@ def _flipped(row: Row, outcomes: Outcomes, worst: SliceOutcome) -> list[str]:
     ratio = outcomes.error_ratio
     low, high = 100 * worst.low, 100 * worst.high
     return [
-        _named(row),
+        named(row),
         f"{outcomes.only_reference:,}",
         f"{outcomes.only_variant:,}",
         f"{outcomes.swapped:,}",
@@ -102,7 +120,7 @@ def _changes(own: Sequence[Row]) -> list[list[str]]:
     """Returns the lines of the rows whose answers are not all the reference's."""
     return [
         [
-            _named(row),
+            named(row),
             *(_percent(one.outcomes.changed / one.outcomes.total) for one in row.unsure),
             _percent(row.changes_with_batch) if row.changes_with_batch else "none",
         ]
@@ -114,7 +132,7 @@ def _changes(own: Sequence[Row]) -> list[list[str]]:
 def _steps(own: Sequence[Row]) -> list[list[str]]:
     """Returns a line for each step of each chain."""
     return [
-        [_named(row) if number == 0 else "", *_added(one)]
+        [named(row) if number == 0 else "", *_added(one)]
         for row, added in chains(own)
         for number, one in enumerate(added)
     ]
@@ -129,11 +147,6 @@ def _added(one: Addition) -> list[str]:
         f"{100 * one.outcomes.difference:+.2f} ({low:+.2f} to {high:+.2f})",
         _percent(one.outcomes.changed / one.outcomes.total),
     ]
-
-
-def _named(row: Row) -> str:
-    """Returns a row's recipe, with the file that its figures are from."""
-    return f"[`{row.cell.title}`]({row.record})"
 
 
 def _percent(share: float) -> str:

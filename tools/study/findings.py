@@ -1,4 +1,4 @@
-"""What a study's files say: each variant beside its reference, and the two rankings.
+"""What a study's files say: each variant beside its reference.
 
 Everything here is read from the study's folder and computed anew; nothing is measured.
 """
@@ -36,9 +36,11 @@ from tools.study.contests import FIRST_PROCESSES, enough, more_name, processes
 from tools.study.plan import REFERENCE, Cell, Study
 
 # What a row's throughput is worth.
-COUNTS, REFUSED, MISSES, EMULATED, UNJUDGED, FAILED, LEFT_OUT = (
+COUNTS, REFUSED, INVALID, BROKE, MISSES, EMULATED, UNJUDGED, FAILED, LEFT_OUT = (
     "counts",
     "refused",
+    "meets its target, full runs not valid",
+    "meets its target, full runs failed",
     "misses its target",
     "emulated",
     "meets its target, no full runs",
@@ -47,8 +49,9 @@ COUNTS, REFUSED, MISSES, EMULATED, UNJUDGED, FAILED, LEFT_OUT = (
 )
 # Where the reference's own speed differs more from block to block, the machine was disturbed.
 DRIFT = 1.25
-# Those that a ranking of what counts has at zero.
+# Those that are known to be worth nothing, and those of which full runs have yet to say.
 WORTHLESS = (REFUSED, MISSES, EMULATED)
+OPEN = (UNJUDGED, INVALID, BROKE)
 
 
 @dataclass(frozen=True)
@@ -130,14 +133,6 @@ class Row:
         """The lower end of the ratio where full runs count and the accuracy is certified within the margin, else 0."""
         sure = self.state == COUNTS and self.certificate is not None and self.certificate.outcome == CERTIFIED
         return self.ends[0] if sure and self.ends else 0.0
-
-
-@dataclass(frozen=True)
-class Inversion:
-    """Two variants of one workload: the faster one is worth nothing, the better one not known to be."""
-
-    faster: Row
-    better: Row
 
 
 def rows(study: Study, folder: Path, data_dir: Callable[[str], str]) -> list[Row]:
@@ -285,10 +280,10 @@ def _has_answers(record: dict[str, Any]) -> bool:
 def _state(cell: Cell, record: dict[str, Any], judged: dict[str, Any] | None, target: float) -> str:
     if record["state"] == "failed":
         return FAILED
-    if judged and judged["state"] == "judged":
-        return COUNTS if judged["verdict"]["counts"] else REFUSED
+    if judged and judged["state"] != "judged":
+        return BROKE
     if judged:
-        return REFUSED
+        return COUNTS if judged["verdict"]["counts"] else INVALID if shelf.invalid(judged) else REFUSED
     if emulates(cell.recipe, record["arithmetic"]):
         return EMULATED
     return MISSES if record["accuracy_percent"] < target else UNJUDGED
@@ -301,62 +296,3 @@ def reason_of(judged: dict[str, Any] | None) -> str:
     if judged["state"] != "judged":
         return str(judged["reason"])
     return "; ".join(f"{one['name']}: {one['detail']}" for one in judged["verdict"]["checks"] if not one["passed"])
-
-
-def ranked(found: Sequence[Row], value: Callable[[Row], float]) -> list[Row]:
-    """Returns the rows that have a throughput, the highest value first."""
-    return sorted((row for row in found if row.ratio), key=lambda row: -value(row))
-
-
-def inversions(found: Sequence[Row]) -> list[Inversion]:
-    """Returns the pairs that the two rankings have in another order, as far as they can be told apart.
-
-    The faster one is worth nothing. A ratio of one block is taken as no surer than the reference's against itself. What
-    beats those that are worth most comes first.
-    """
-    noise = next((row.ends for row in found if row.cell.recipe == REFERENCE and row.ends), (1.0, 1.0))
-
-    def ends(row: Row) -> tuple[float, float]:
-        return row.ends or (row.ratio * noise[0], row.ratio * noise[1])
-
-    by_speed = ranked(found, lambda row: row.ratio)
-    return [
-        Inversion(faster, slower)
-        for slower in by_speed
-        for faster in by_speed
-        if faster.state in WORTHLESS and slower.state not in WORTHLESS and ends(faster)[0] > ends(slower)[1]
-    ]
-
-
-def recommended(found: Sequence[Row]) -> Row | None:
-    """Returns what to use: of those that count and are surely faster than the reference the fastest.
-
-    Or the most accurate of those that cannot be told from it; None where there is none.
-    """
-    sure = [row for row in found if row.state == COUNTS and row.cell.recipe != REFERENCE and row.known_ends[0] > 1]
-    if not sure:
-        return None
-    fastest = max(sure, key=lambda row: row.ratio)
-    return max((row for row in sure if row.known_ends[1] >= fastest.ratio), key=lambda row: row.accuracy)
-
-
-def pareto(found: Sequence[Row]) -> list[Row]:
-    """Returns the rows of which no other is both faster and more accurate, the fastest first."""
-    front: list[Row] = []
-    for row in ranked(found, lambda row: row.ratio):
-        if not front or row.accuracy > front[-1].accuracy:
-            front.append(row)
-    return front
-
-
-def treacherous(found: Sequence[Row]) -> list[tuple[str, list[Row], list[Row]]]:
-    """Returns the recipes that meet the target on one workload and miss it on another: recipe, those rows, these."""
-    measured = [row for row in found if row.outcomes is not None]
-    pairs = []
-    for key in dict.fromkeys((row.cell.backend, row.cell.recipe) for row in measured):
-        # In which scenario answers were taken hardly matters: one for each workload.
-        once = {row.cell.workload: row for row in measured if (row.cell.backend, row.cell.recipe) == key}.values()
-        safe, ruinous = ([row for row in once if (row.accuracy < row.target) is missed] for missed in (False, True))
-        if safe and ruinous:
-            pairs.append((key[1], safe, ruinous))
-    return pairs

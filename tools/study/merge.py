@@ -171,7 +171,7 @@ def _check_references(folder: Path, cells: Sequence[Cell]) -> None:
     """Raises UsageError where what was measured beside a reference has none."""
     for cell in cells:
         reference = cell.first.reference
-        record, base = shelf.measured(folder, cell), shelf.measured(folder, reference)
+        record, base = shelf.measured(folder, cell), shelf.answered(folder, reference)
         if record and record["state"] == "measured" and not (base and "answers_sha256" in base):
             raise UsageError(f"{folder} lacks the reference of {cell.title}: {shelf.CELLS}/{reference.id}.json.")
 

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from tools.study import merge, report, table
 from tools.study.findings import Row
 from tools.study.merge import Member, Shared, Side
-from tools.study.report import HEAD, READING_ROWS, groups, markdown_table
+from tools.study.ranking import groups
+from tools.study.reading import ROWS
+from tools.study.report import HEAD, markdown_table
 
 ABOUT = (
     "differs in throughput: the 95 % intervals do not meet; a recipe of one block has none, and never differs.",
-    "differs in whether it counts: full runs count on one machine; on another they do not, or the target was missed.",
+    "differs in whether it counts: full runs count on one machine; on another they are refused, or the target was "
+    "missed.",
     "answers: of the same samples; the model is another where its file is, made of the same reference by the same "
     "recipe.",
 )
@@ -30,7 +33,7 @@ def markdown(members: Sequence[Member]) -> str:
             if rows:
                 parts += [f"### {title}: machine {member.label}", ""]
                 parts += [*markdown_table(HEAD, [report.cells(row) for row in rows]), ""]
-    return "\n".join([*parts, "## How to read it", "", *(f"- {line}" for line in (*ABOUT, *READING_ROWS)), ""])
+    return "\n".join([*parts, "## How to read it", "", *(f"- {line}" for line in (*ABOUT, *ROWS)), ""])
 
 
 def machines(members: Sequence[Member]) -> Iterator[str]:

@@ -86,7 +86,8 @@ def _more(cell: Cell, places: Places) -> str:
     found: dict[str, Any] = {"cell": asdict(cell), "state": "measured", "reason": None}
     try:
         # As long and as many as the first ones: a process of fewer would spread more.
-        found["blocks"] = turns(cell, served, Terms.fixed(record["seconds"], record["first_blocks"]), places, "study")
+        terms = Terms.fixed(record["seconds"], record["first_blocks"])
+        found["blocks"] = turns(cell, served, terms, places, "study", (base["variant"]["id"], record["variant"]["id"]))
     except TandemError as error:
         found.update(state="failed", reason=str(error))
         say(f"study: {cell.title} failed: {error}")

@@ -3,14 +3,18 @@
 import html
 from collections.abc import Iterable, Sequence
 
+from tools.study.answers import answers
 from tools.study.details import details
 from tools.study.findings import COUNTS, WORTHLESS, Row
-from tools.study.report import HEAD, READING, answers, cells, front, groups, inverted, left_out, picture, served
+from tools.study.ranking import groups
+from tools.study.reading import READING
+from tools.study.report import HEAD, cells, front, inverted, left_out, picture, served
+from tools.study.words import LINK
 
 
 def page(rows: Sequence[Row], about: Sequence[str], pictures: dict[str, str]) -> str:
     """Returns the report as one page that needs no other file; `pictures` are SVG by the names that the report has."""
-    parts = ["<h1>Which optimization pays, and which ones lie</h1>", _list(answers(rows))]
+    parts = ["<h1>Which optimization pays, and which ones lie</h1>", _list((*answers(rows), *about))]
     for title, own in groups(rows):
         parts += [
             f"<h2>{_text(title)}</h2>",
@@ -24,7 +28,7 @@ def page(rows: Sequence[Row], about: Sequence[str], pictures: dict[str, str]) ->
             parts += [_drawing(pictures[steps])]
         parts += [f"<p>{_text(front(own))}</p>"]
     left = [line.removeprefix("- ") for line in left_out(rows)]
-    parts += ["<h2>How to read it</h2>", _list((*READING, *about, *left))]
+    parts += ["<h2>How to read it</h2>", _list((*READING, *left))]
     head = f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>Study</title>\n{STYLE}"
     return f"{head}\n<main>{''.join(parts)}</main></html>\n"
 
@@ -71,7 +75,4 @@ def _text(line: str) -> str:
     for mark, tag in (("**", "b"), ("`", "code")):
         pieces = safe.split(mark)
         safe = "".join(piece if number % 2 == 0 else f"<{tag}>{piece}</{tag}>" for number, piece in enumerate(pieces))
-    if safe.startswith("[") and "](" in safe:
-        words, _, address = safe[1:].rstrip(")").partition("](")
-        return f'<a href="{address}">{words}</a>'
-    return safe
+    return LINK.sub(r'<a href="\2">\1</a>', safe)

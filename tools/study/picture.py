@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tools.study.chain import Addition, chains
-from tools.study.findings import COUNTS, WORTHLESS, Row, pareto, ranked
+from tools.study.findings import COUNTS, WORTHLESS, Row
 from tools.study.plan import REFERENCE
+from tools.study.ranking import pareto, ranked
 
 GOOD, BAD, OPEN = "#54a24b", "#e45756", "#8a8f98"
 # Points of accuracy: what lies deeper below the target is drawn at the lower edge, or the rest would be a line.

@@ -274,6 +274,8 @@ def cells_of(
     """
     known = plugins.names("reference_models")
     wanted = known if ALL in workloads else [_known("workload", one, known) for one in workloads]
+    if not wanted:
+        raise UsageError(f"--workloads names none. Give one or more of: {', '.join(known)}; or {ALL}.")
     at = [_known("backend", one, plugins.names("suite.backends")) for one in backends]
     how = [_known("scenario", one, plugins.names("scenarios")) for one in scenarios]
     begun = [begin for one in given for begin in beginnings(recipes.canonical(recipes.parse(one)))]

@@ -142,12 +142,25 @@ def keep(folder: Path, kind: str, name: str, found: dict[str, Any]) -> None:
     _kept(lambda: write_json(folder / kind / f"{name}.json", {"schema": SCHEMA, **found}), folder)
 
 
+def invalid(judged: dict[str, Any]) -> bool:
+    """Tells whether full runs do not count for the sole reason that LoadGen does not call them valid.
+
+    That is of the load that was asked for and of what the machine did meanwhile, and not of what was answered.
+    """
+    if judged["state"] != "judged":
+        return False
+    failed = [one for one in judged["verdict"]["checks"] if not one["passed"]]
+    # Where LoadGen says VALID and the timeline contradicts it, something is wrong.
+    return [one["name"] for one in failed] == ["valid"] and failed[0]["detail"].startswith("LoadGen says INVALID")
+
+
 def forget_failures(folder: Path, cells: tuple[Cell, ...]) -> None:
-    """Forgets the cells that failed, so that they are tried again."""
+    """Forgets the cells that failed and full runs that were not valid, so that they are tried again."""
     for cell in cells:
         for kind in (CELLS, VERDICTS, MORE, LOOKS, TURNS):
             for path in (folder / kind).glob(f"{cell.id}*.json"):
-                if read(path)["state"] == "failed":
+                found = read(path)
+                if found["state"] == "failed" or (kind == VERDICTS and invalid(found)):
                     path.unlink()
 
 

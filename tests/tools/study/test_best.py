@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from accuracy_scripts.paired import Outcomes, certify
-from common.errors import UsageError
+from common.errors import RunFailed, UsageError
 from suite import plugins, recipes
 from suite.places import cache_dir
 from suite.probes import looks
@@ -60,6 +60,9 @@ def test_time_is_spent_once(tmp_path: Path) -> None:
     first.done(shelf.LOOKS, "a")
     assert 69 < first.left() <= 70 and 30 <= first.spent(shelf.LOOKS) < 31
     again = Clock(tmp_path, "best", 40.0)
+    again.check_left()
+    with pytest.raises(UsageError, match="--retry-failed has no time to try anything again: the 20 s of --budget"):
+        Clock(tmp_path, "best", 20.0).check_left()
     assert 9 < again.left() <= 10 and again.spent(shelf.TURNS) == 0 and again.longest(shelf.LOOKS) >= 30
     assert Clock(tmp_path, "study", 40.0).spent() == 0
 
@@ -113,7 +116,9 @@ def test_turns_are_of_what_the_scenario_is_about(
     search = best.search_of(default("fashion-resnet", scenario=scenario))
     reference = search.reference
     serving = asdict(Serving(batch=8 if per_query else 64, max_wait_us=0, sessions=1, threads=1, device="cpu"))
-    shelf.keep(tmp_path, shelf.LOOKS, reference.id, {"state": "measured", "serving": serving, "answers": []})
+    looked = {"state": "measured", "serving": serving, "answers": [], "variant": {"id": ""}}
+    shelf.keep(tmp_path, shelf.LOOKS, reference.id, looked)
+    shelf.keep(tmp_path, shelf.LOOKS, replace(reference, recipe="batch:256").id, {**looked, "variant": {"id": "256"}})
     places = contests.Places(tmp_path, tmp_path, lambda dataset: str(tmp_path))
     found = best._turns(search, replace(reference, recipe="batch:256"), 2, places)
     # Each block is of a process of its own.
@@ -124,6 +129,10 @@ def test_turns_are_of_what_the_scenario_is_about(
     assert job["variant_serving"]["batch"] == (8 if per_query else 256)
     assert search.seconds == (2.0 if per_query else 0.35)
     assert best._longest(search, Clock(tmp_path, "best", 1e3)) == (150 if scenario == "server" else 40)
+    # A model that was made again, and is another, has not given those answers.
+    shelf.keep(tmp_path, shelf.LOOKS, replace(reference, recipe="batch:256").id, {**looked, "variant": {"id": "255"}})
+    with pytest.raises(RunFailed, match=r"^batch:256 was made again .* another model now \(255 then, 256 now\)"):
+        best._turns(search, replace(reference, recipe="batch:256"), 2, places)
 
 
 class Made:
@@ -131,7 +140,7 @@ class Made:
 
     def __init__(self, recipe: str) -> None:
         self.subject: dict[str, Any] = {}
-        self.variant = SimpleNamespace(requested=recipes.requested(recipe, Requested()))
+        self.variant = SimpleNamespace(requested=recipes.requested(recipe, Requested()), id=recipe[-3:])
 
 
 def test_in_server_the_winner_holds_more_load_than_the_reference() -> None:
@@ -159,6 +168,25 @@ def test_in_server_the_winner_holds_more_load_than_the_reference() -> None:
     known, eligible, counts = candidates.figures([base, less, open_])
     assert halving.next_to_judge(known, eligible, counts) == open_.cell and not counts[less.cell]
     assert told(unjudged, more)[1]["reference_is_the_answer"]
+    # What the reference did not hold is no load to hold more than.
+    assert base.verdict
+    lost = {**base.verdict, "verdict": {**base.verdict["verdict"], "counts": False}}
+    assert candidates.held_less(more, replace(base, verdict=lost)) and not candidates.held_less(more, base)
+
+
+@pytest.mark.parametrize("broke", [True, False])
+def test_full_runs_that_failed_or_were_not_valid_leave_a_candidate_open(broke: bool) -> None:
+    base, fast = candidate("", OPEN, 0, REFERENCE_PACE, counts=True), candidate("quantize:int8", OPEN, 10, FAST, False)
+    checks = [{"name": "valid", "passed": False, "detail": "LoadGen says INVALID: no."}]
+    judged = {"state": "judged", "verdict": {"counts": False, "checks": checks, "metric": None}}
+    verdict = {"state": "failed", "reason": "It ended."} if broke else judged
+    text, record = told(base, replace(fast, verdict=verdict))
+    assert record["reference_is_the_answer"]
+    assert "its full runs failed or were not valid (--retry-failed makes them again): `quantize:int8` (" in text
+    assert f"full runs failed or not valid: {'It ended.' if broke else 'valid: LoadGen says INVALID'}" in text
+    # Of what is refused for what it answers nothing is left open.
+    text, _ = told(base, fast)
+    assert "--retry-failed" not in text and "refused: same-answers: they are not" in text
 
 
 class Found:
@@ -224,6 +252,41 @@ def test_what_a_part_of_the_samples_cannot_tell_stays(tmp_path: Path) -> None:
     found.look("prune:0.3", 50, samples=500)
     states = {recipe: one.state for recipe, one in found.read().items()}
     assert states == {"": OPEN, "prune:0.1": OPEN, "prune:0.3": BELOW}
+
+
+def test_a_look_that_time_cut_short_goes_on_with_a_larger_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the reference too, beside which others have answered all that it had; who was dismissed is not asked again."""
+    found = Found(tmp_path)
+    for recipe, samples, ended_by in (
+        ("", 2000, looks.TIME),
+        ("prune:0.1", 2000, looks.ALL),
+        ("prune:0.2", 500, looks.TIME),
+        ("prune:0.5", 500, looks.CERTAIN),
+    ):
+        cell = of(recipe)
+        found.cells += [] if cell in found.cells else [cell]
+        found.keep(cell, 300 if ended_by == looks.CERTAIN else 30, samples, None if recipe == "" else INT8)
+        record = shelf.recorded(tmp_path, shelf.LOOKS, cell.id)
+        shelf.keep(tmp_path, shelf.LOOKS, cell.id, {**(record or {}), "ended_by": ended_by})
+    asked: list[str] = []
+
+    def look(search: best.Search, cell: Cell, *given: Any) -> dict[str, Any]:
+        asked.append(cell.recipe)
+        # This time as well it was too little for one of them.
+        samples = 500 if cell.recipe == "prune:0.1" else 10_000
+        answers = found.truth[found.order][:samples].tolist()
+        return {"answers": answers, "arithmetic": INT8, "ended_by": looks.ALL, "serving": {}}
+
+    monkeypatch.setattr(best, "_look", look)
+    search, places = best.Search(tuple(found.cells), 0.35, 0.03), contests.Places(tmp_path, tmp_path, lambda _: "")
+    best._look_at_all(search, places, Clock(tmp_path, "best", 0.0))
+    assert asked == []
+    best._look_at_all(search, places, Clock(tmp_path, "best", 1e4))
+    assert asked == ["", "prune:0.1", "prune:0.2"]
+    totals = {recipe: one.outcomes.total for recipe, one in found.read().items() if one.outcomes}
+    assert totals == {"": 10_000, "prune:0.1": 2000, "prune:0.2": 10_000, "prune:0.5": 500}
 
 
 def test_blocks_of_all_rounds_are_one_pace_and_a_failure_ends_them(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ class Studied(Made):
         """Returns the cells of the steps of a kind, in order."""
         return [cell for one, cell in self.steps if one == kind]
 
-    def _judge(self, cell: Cell, places: Places) -> None:
+    def _judge(self, cell: Cell, places: Places, variant_id: str) -> None:
+        assert variant_id == cell.id
         super().judge(cell, True)
         self.steps.append(("runs", cell))
         self.now += PEAK_S if cell.scenario == "server" else RUN_S

@@ -7,7 +7,7 @@ import pytest
 
 from accuracy_scripts.paired import Outcomes
 from suite.probes.contest import Block, blocks, interval, ratio
-from tools.study.chain import waterfall
+from tools.study.chain import chains, waterfall
 from tools.study.findings import UNJUDGED, Row
 from tools.study.plan import Cell
 
@@ -32,6 +32,18 @@ def test_what_a_step_added_lies_within_its_interval(spreads: tuple[float, float]
         return added.ends[0] <= 1.5 <= added.ends[1]
 
     assert sum(covered() for _ in range(1000)) >= 930
+
+
+def test_a_chain_whose_beginning_answered_nothing_has_no_waterfall() -> None:
+    """Of two repetitions the one that answered has turns, and the step before it failed in the first."""
+
+    def row(recipe: str, before: Outcomes | None) -> Row:
+        cell = Cell("fashion-resnet", "onnxruntime", "offline", recipe)
+        return Row(cell, UNJUDGED, ratio=1.2, ends=(1.1, 1.3), before=before)
+
+    reference, first = row("", None), row("prune:0.1", SAME)
+    assert len(chains([reference, first, row("prune:0.1+cluster:8", SAME)])) == 1
+    assert not chains([reference, first, row("prune:0.1+cluster:8", None)])
 
 
 def _block(found: float) -> Block:

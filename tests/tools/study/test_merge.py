@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +119,16 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def answered(finished: Path) -> Path:
+    """Returns the record of what a cell answered, by that of what it measured."""
+    return finished.parents[1] / shelf.ANSWERS / finished.name
+
+
 ALTERED: dict[str, tuple[str, Callable[[Path], object]]] = {
     "99.00 %, and its answers have 93.40 %: it was altered": ("cells", lambda one: edit(one, accuracy_percent=99.0)),
     "are not those of their record": ("answers", lambda one: one.write_bytes(one.read_bytes()[:-1] + b"\7")),
     "cannot be read (No such file": ("answers", Path.unlink),
-    "lacks the reference of quantize:int8": ("reference", Path.unlink),
+    "lacks the reference of quantize:int8": ("reference", lambda one: (one.unlink(), answered(one).unlink())),
     "is not the file of the cell that it holds": ("cells", lambda one: edit(one, cell=asdict(PRUNED))),
     "is no whole study: StatisticsError": ("cells", lambda one: edit(one, blocks=[])),
     "is no whole study: TypeError": ("cells", lambda one: edit(one, cell={"workload": "x"})),
@@ -149,6 +154,16 @@ def test_what_was_altered_or_is_missing_is_one_sentence(machines: list[Machine],
     with pytest.raises(UsageError) as caught:
         read(machines, tmp_path / "merged")
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_was_emulated_beside_a_reference_that_had_no_turns_yet_is_merged(machines: list[Machine]) -> None:
+    """Its budget ended after the answers, with which what is emulated is finished."""
+    one = machines[0].folder
+    for cell in (FAST, PRUNED, REFERENCE):
+        (one / shelf.CELLS / f"{cell.id}.json").unlink()
+    machines[0].add(replace(REFERENCE, recipe="emulate:int8"), 1.0, 655)
+    (member, _) = read(machines, one.parent / "merged")
+    assert [row.cell.recipe for row in member.rows] == ["emulate:int8"]
 
 
 def test_studies_are_given_each_once_and_the_report_lies_beside_them(machines: list[Machine], tmp_path: Path) -> None:

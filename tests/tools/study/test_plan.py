@@ -141,3 +141,10 @@ def test_what_a_plan_cannot_say_is_refused_in_a_sentence(tmp_path: Path, text: s
 def test_a_plan_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         read(tmp_path / "none.toml")
+
+
+def test_no_workload_at_all_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"--workloads names none\. Give one or more of: fashion-mobilenet, fashion-resnet"
+    ):
+        cells_of([], ["onnxruntime"], ["offline"], ["prune:0.1"])

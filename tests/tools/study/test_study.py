@@ -26,7 +26,7 @@ seconds = 0.1
 least_blocks = 2
 most_blocks = 2
 width = 1.0
-verdicts = 0
+verdicts = 1
 """
 
 
@@ -70,7 +70,7 @@ def test_a_study_that_was_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> 
     assert cells["fuse:compile"]["state"] == "failed" and "no option compile" in cells["fuse:compile"]["reason"]
 
     verdicts = records(folder / "verdicts")
-    assert set(verdicts) == {""}
+    assert set(verdicts) == {"", "fuse:level=off"}
     assert json.loads((folder / verdicts[""]["result"] / "verdict.json").read_text()) == verdicts[""]["verdict"]
     report = (folder / "study.md").read_text()
     assert "failed: fuse:mode=compile does not apply" in report and "prune:0.9" in report
@@ -99,7 +99,7 @@ def in_its_turns_it_is_killed_too(folder: Path, kept: dict[Path, bytes]) -> None
 def in_its_full_runs_it_is_killed_too(folder: Path, kept: dict[Path, bytes]) -> None:
     """Once LoadGen is at it: cells stay as they are, and the full runs are begun anew."""
     command = study(folder)
-    command.await_line("full runs 1 of 1", 200)
+    command.await_line("full runs 1 of 2", 200)
     command.await_line("offline performance run: running", 100)
     command.process.send_signal(signal.SIGKILL)
     ended = command.end(30)
