@@ -95,7 +95,8 @@ def busy_now() -> tuple[float, int] | None:
 
 
 def _others(before: Reading, after: Reading, duration_s: float) -> float | None:
-    if before.busy_s is None or after.busy_s is None:
+    # Ticks say nothing of a shorter time.
+    if before.busy_s is None or after.busy_s is None or duration_s < LOOK_S / 2:
         return None
     work_s = after.busy_s - before.busy_s - (after.own_s - before.own_s)
     return round(max(0.0, work_s) / duration_s, 3)

@@ -128,8 +128,19 @@ def test_what_cannot_be_read_breaks_nothing(files: Files, broken: str) -> None:
 
 def test_a_busy_machine_is_seen(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     files({"/proc/stat": stat(10, 10)})
-    monkeypatch.setattr(machine_state.time, "sleep", lambda seconds: files({"/proc/stat": stat(20, 10)}))
+    now = [100.0]
+
+    def sleep(seconds: float, busy: float) -> None:
+        now[0] += seconds
+        files({"/proc/stat": stat(busy, 10)})
+
+    monkeypatch.setattr(machine_state.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(machine_state.time, "sleep", lambda seconds: sleep(seconds, 20))
     seen = machine_state.busy_now()
     assert seen is not None and seen[0] > 1 and seen[1] == 2
-    monkeypatch.setattr(machine_state.time, "sleep", lambda seconds: None)
+    # Of a millisecond ticks say nothing: one of them would be ten cores.
+    before = machine_state.reading()
+    sleep(0.001, 20.01)
+    assert machine_state.during(before, machine_state.reading())["other_work_cores"] is None
+    monkeypatch.setattr(machine_state.time, "sleep", lambda seconds: sleep(seconds, 20.01))
     assert machine_state.busy_now() is None

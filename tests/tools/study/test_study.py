@@ -15,6 +15,7 @@ from tests.disks import fill
 from tests.suite.commands import Command, cache
 from tools.study import shelf
 from tools.study.plan import Cell
+from tools.study.words import unlinked
 
 # The models are made first.
 pytestmark = [pytest.mark.side_by_side, pytest.mark.timeout(400)]
@@ -119,7 +120,7 @@ def what_no_time_is_left_for_is_named(folder: Path) -> None:
     assert "Time: 58 of 60 s: accuracy 58 s, turns 0 s, full runs 0 s." in ended.stdout
     assert "3 of 4 cells were not measured, for lack of time: a larger --budget goes on." in ended.stdout
     assert "1 of 4 have an accuracy alone, for lack of time: a larger --budget goes on." in ended.stdout
-    report = (folder / "study.md").read_text()
+    report = unlinked((folder / "study.md").read_text())
     assert "| `prune:0.9` |" not in report and "| `reference` | not measured |" in report
     assert "- Not measured, for lack of time: `prune:0.9` on fashion-resnet, onnxruntime, offline, " in report
     assert "- The accuracy alone, for lack of time: `reference` on fashion-resnet, onnxruntime" in report
