@@ -1,10 +1,11 @@
 """Seeks the fastest variant that counts within a budget of time: looks, turns in rounds, and full runs.
 
 First every candidate answers a few samples, then more, until it certainly misses its target or has answered all
-(suite.probes.looks). What does not miss it takes turns with the reference, in rounds (halving). Then the fastest gets
-full runs as soon as it is surely faster than the reference, and those that cannot be told apart more rounds, until they
-can or the time is over; what is left of it is for full runs of the others that may be the fastest. Full runs begin only
-where the longest so far would still fit. Each step is a file of its own: started again, it goes on.
+(suite.probes.looks). What does not miss it takes turns with the reference, in rounds (halving), until they are told
+apart or only the share of the time for full runs is left. Then the fastest gets these where it is surely faster than
+the reference, and those that cannot be told apart more rounds, until they can or the time is over; what is left of it
+is for full runs of the others that may be the fastest. Full runs begin only where the longest so far would still fit.
+Each step is a file of its own: started again, it goes on.
 """
 
 from collections.abc import Callable, Sequence
@@ -227,8 +228,17 @@ def _turns(search: Search, cell: Cell, blocks: int, places: Places) -> dict[str,
     served = Serving(**base["serving"]), Serving(**_served(cell, base, prepare.make(plan_of(cell, "accuracy", places))))
     # A process may be quicker than the next from its start to its end: with one for each block their spread has that.
     terms, ids = Terms.fixed(search.seconds, 1), (_id(search.reference, places), _id(cell, places))
-    found = [turns(cell, served, terms, places, "best", ids) for _ in range(blocks)]
-    return {"seconds": search.seconds, "blocks": [block for own in found for block in own]}
+    found: list[dict[str, Any]] = []
+    for _ in range(blocks):
+        try:
+            found += turns(cell, served, terms, places, "best", ids)
+        except TandemError as error:
+            if not found:
+                raise
+            # The blocks that there are stay; what goes on failing is told by the next round.
+            say(f"best: {len(found)} of {blocks} blocks of {cell.title}: {error}")
+            break
+    return {"seconds": search.seconds, "blocks": found}
 
 
 def _id(cell: Cell, places: Places) -> str:

@@ -129,14 +129,14 @@ def to_judge(study: Study, folder: Path, *, everything: bool = False) -> Iterato
 
 
 def candidates_of(study: Study, folder: Path) -> dict[Cell, list[Cell]]:
-    """Returns what may count beside each reference that was measured, the fastest first."""
+    """Returns what may count beside each reference, the fastest first, where that had its turns or failed in them."""
     found = {}
     for reference in dict.fromkeys(cell.first.reference for cell in study.cells):
         own = [cell for cell in study.cells if cell.reference == reference and cell.recipe != REFERENCE]
         records = {cell: record for cell in own if (record := shelf.measured(folder, cell))}
         may = {cell: _ratio(study, cell, folder) for cell, record in records.items() if may_count(cell, record)}
         base = shelf.measured(folder, reference)
-        if base and base["state"] == "measured":
+        if base and "answers_sha256" in base:
             found[reference] = sorted(may, key=lambda cell: -may[cell])
     return found
 

@@ -129,10 +129,24 @@ def test_turns_are_of_what_the_scenario_is_about(
     assert job["variant_serving"]["batch"] == (8 if per_query else 256)
     assert search.seconds == (2.0 if per_query else 0.35)
     assert best._longest(search, Clock(tmp_path, "best", 1e3)) == (150 if scenario == "server" else 40)
+    # What fails in the second of three leaves the first.
+    ended = iter([["block"], RunFailed("It ended."), ["block"]])
+    monkeypatch.setattr(best, "turns", lambda *given: _or_raise(next(ended)))
+    assert best._turns(search, replace(reference, recipe="batch:256"), 3, places)["blocks"] == ["block"]
+    with pytest.raises(RunFailed, match=r"^It ended\.$"):
+        ended = iter([RunFailed("It ended.")])
+        best._turns(search, replace(reference, recipe="batch:256"), 3, places)
+    monkeypatch.setattr(best, "turns", contests.turns)
     # A model that was made again, and is another, has not given those answers.
     shelf.keep(tmp_path, shelf.LOOKS, replace(reference, recipe="batch:256").id, {**looked, "variant": {"id": "255"}})
     with pytest.raises(RunFailed, match=r"^batch:256 was made again .* another model now \(255 then, 256 now\)"):
         best._turns(search, replace(reference, recipe="batch:256"), 2, places)
+
+
+def _or_raise(found: Any) -> Any:
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 class Made:

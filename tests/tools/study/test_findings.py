@@ -212,6 +212,8 @@ def test_where_turns_failed_the_answers_stay(made: Made, monkeypatch: pytest.Mon
     record = shelf.measured(made.folder, row.cell)
     assert record and (record["seconds"], record["first_blocks"]) == (0.5, 3)
     assert "| `reference` | not measured |  | [93.50](cells/" in report.markdown(made.rows(), [])
+    # What took turns beside it gets its full runs, and so does the reference.
+    assert list(conduct.to_judge(study, made.folder))[-2:] == [reference, row.cell]
     shelf.forget_failures(made.folder, tuple(made.cells))
     assert next(row for row in made.rows() if row.cell == reference).untimed
 

@@ -86,7 +86,11 @@ def test_a_full_run_that_says_otherwise_is_on_the_first_screen() -> None:
     chosen = of("quantize:int8", 1.9, (1.85, 1.95), state=COUNTS, figure=15_500.0)
     other = of("quantize:int8,range=reduced", 1.8, (1.7, 1.84), state=COUNTS, figure=21_000.0, evidence="results/other")
     text = " ".join(answers([REFERENCE, chosen, other]))
-    said = "Its full run made 15,500 samples/s, the reference's 10,000 samples/s: 1.55 times, which is outside that"
+    said = (
+        "Its full run made 15,500 samples/s, the reference's 10,000 samples/s: 1.55 times, which is well outside that"
+    )
     assert said in unlinked(text)
+    near = " ".join(answers([REFERENCE, replace(chosen, figure=20_000.0)]))
+    assert "2.00 times. " in unlinked(near) and "outside" not in near
     assert "The fastest full run is that of `quantize:int8,range=reduced`: 21,000 samples/s." in unlinked(text)
     assert "[21,000 samples/s](results/other/verdict.json)" in text
