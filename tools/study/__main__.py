@@ -51,7 +51,7 @@ from tools.study.words import unlinked
 FLAGS = new_flags()
 WORKLOADS = flags.DEFINE_list("workloads", [ALL], "what is studied", flag_values=FLAGS)
 flags.DEFINE_alias("workload", "workloads", flag_values=FLAGS)
-QUICK = flags.DEFINE_bool("quick", False, "a dozen recipes, Offline alone, short blocks", flag_values=FLAGS)
+QUICK = flags.DEFINE_bool("quick", False, "eleven recipes, Offline alone, short blocks", flag_values=FLAGS)
 PLAN = flags.DEFINE_string("plan", "", "TOML file: workloads, backends, recipes, blocks, ...", flag_values=FLAGS)
 END_TO_END = flags.DEFINE_bool(
     "end_to_end", False, "samples are decoded and preprocessed inside what is timed", flag_values=FLAGS

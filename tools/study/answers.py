@@ -1,10 +1,13 @@
 """The first screen of a study's report: which optimization to use here, and which ones lie."""
 
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from accuracy_scripts.paired import CERTIFIED, REGRESSION, UNKNOWN, Certificate
 from suite import plugins, recipes
+from suite.law.drain import THROUGHPUTS
 from tools.study.findings import COUNTS, LEFT_OUT, WORTHLESS, Row
+from tools.study.plan import SERVER
 from tools.study.ranking import all_groups, groups, lies, recommended, reference_of, treacherous
 from tools.study.words import named, points, run, some, times, told
 
@@ -17,7 +20,7 @@ APART = 1.05
 def answers(rows: Sequence[Row]) -> Iterator[str]:
     """Yields the sentences that somebody in a hurry wants."""
     tried = groups(rows)
-    if tried:
+    if any(row.target for row in rows):
         yield _rule(rows)
     for title, own in tried:
         yield f"**{title}**: {' '.join((*_use(own), *_lies(own)))}"
@@ -27,9 +30,10 @@ def answers(rows: Sequence[Row]) -> Iterator[str]:
     for backend, recipe, safe, ruinous in treacherous(rows):
         good, bad = (", ".join(_met(row) for row in side) for side in (safe, ruinous))
         yield f"`{recipe}` on {backend} meets the target on {good} and misses it on {bad}."
+    whole = " (with --end-to-end, as here)" if any(row.cell.end_to_end for row in rows) else ""
     yield (
-        "`python -m suite.run --workload WORKLOAD --backend BACKEND --scenario SCENARIO --optimize RECIPE` runs one. "
-        'What is meant by each word is at the end, under "How to read it".'
+        "`python -m suite.run --workload WORKLOAD --backend BACKEND --scenario SCENARIO --optimize RECIPE` runs one"
+        f'{whole}. What is meant by each word is said in study.md, under "How to read it".'
     )
 
 
@@ -37,7 +41,7 @@ def _rule(rows: Sequence[Row]) -> str:
     targets = {row.cell.workload: row.target for row in rows if row.target}
     factors = {f"{100 * plugins.workload(name).target_factor:g} %" for name in targets}
     each = ", ".join(f"{name} {target:.2f} %" for name, target in targets.items())
-    share = f", {' or '.join(sorted(factors))} of its float32 reference's" if factors else ""
+    share = f", {' or '.join(sorted(factors))} of its float32 reference's"
     return (
         f"A variant counts if full runs through LoadGen are valid and its top-1 is at least its target ({each}"
         f"{share}). Throughputs are over that reference, here. Full runs are of the quick profile: none is submittable."
@@ -50,7 +54,8 @@ def _use(own: Sequence[Row]) -> Iterator[str]:
         return
     level = recommended(own)
     if not level:
-        yield "nothing that counts is surely faster than the reference."
+        more = ", and known to hold more load than it" if own[0].cell.scenario == SERVER else ""
+        yield f"nothing that counts is surely faster than the reference{more}."
         return
     best = level[0]
     low, high = best.known_ends
@@ -82,13 +87,19 @@ def _ran(best: Row, own: Sequence[Row]) -> Iterator[str]:
     base = reference_of(own)
     if not (base and base.figure and best.figure):
         return
-    ratio = best.figure / base.figure
+    ratio = _rate(best) / _rate(base)
     low, high = best.known_ends
     outside = ", which is well outside that interval" if not low / APART <= ratio <= high * APART else ""
     yield f"Its full run made {run(best)}, the reference's {run(base)}: {ratio:.2f} times{outside}."
-    fastest = max((row for row in own if row.state == COUNTS and row.figure), key=lambda row: row.figure or 0.0)
-    if fastest.cell not in (best.cell, base.cell) and (fastest.figure or 0.0) > FASTER * best.figure:
+    fastest = max((row for row in own if row.state == COUNTS and row.figure), key=_rate)
+    if fastest.cell not in (best.cell, base.cell) and _rate(fastest) > FASTER * _rate(best):
         yield f"The fastest full run is that of {named(fastest)}: {run(fastest)}."
+
+
+def _rate(row: Row) -> float:
+    """Returns how fast a row's full run was: its figure, or in the streams, where that is a latency, 1 over it."""
+    figure = row.figure or inf
+    return figure if row.cell.scenario in THROUGHPUTS else 1 / figure
 
 
 def _lies(own: Sequence[Row]) -> Iterator[str]:

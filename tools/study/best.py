@@ -24,12 +24,12 @@ from suite.progress import say
 from suite.search import as_requested
 from suite.variant import Requested, Serving
 from tools.study import candidates, halving, shelf
-from tools.study.candidates import SEED, SERVER, Candidate, turns_name
+from tools.study.candidates import SEED, Candidate, turns_name
 from tools.study.clock import Clock
 from tools.study.conduct import judge, run_s
-from tools.study.contests import STALL_TIMEOUT_S, Places, plan_of, stream, turns
+from tools.study.contests import STALL_TIMEOUT_S, Places, check_same, plan_of, stream, turns
 from tools.study.halving import Pace
-from tools.study.plan import END_TO_END, QUICK, RECIPES, REFERENCE, TORCH, Cell, Study, cells_of
+from tools.study.plan import END_TO_END, QUICK, RECIPES, REFERENCE, SERVER, TORCH, Cell, Study, cells_of
 
 # Of a turn: rounds are many, and short ones show the hopeless early. In a stream a percentile wants many queries.
 SECONDS, STREAM_SECONDS = 0.35, 2.0
@@ -180,6 +180,8 @@ def _look(
     With what is `known` of a look that was cut short it is served as it was then.
     """
     made = prepare.make(plan_of(cell, "accuracy", places))
+    if known:
+        check_same(cell, made.variant.id, known["variant"]["id"])
     if cell.recipe == REFERENCE and known:
         serving, reference = known["serving"], None
     elif cell.recipe == REFERENCE:

@@ -7,9 +7,10 @@ from typing import Any
 from accuracy_scripts.paired import CERTIFIED
 from suite import recipes
 from tools.study import halving
-from tools.study.candidates import BELOW, EMULATED, NEAR, OPEN, SERVER, UNSEEN, Candidate, figures, held_less
+from tools.study.candidates import BELOW, EMULATED, NEAR, OPEN, UNSEEN, Candidate, figures, held_less
 from tools.study.findings import reason_of
 from tools.study.halving import Pace
+from tools.study.plan import SERVER
 from tools.study.report import markdown_table
 
 HEAD = ("recipe", "got as far as", "samples", "top-1", "points (95 %)", "throughput (95 %)", "outcome")
@@ -54,6 +55,11 @@ class Findings:
         return [one for one in may if one.pace and one.pace.high >= _pace(answer).low]
 
     @property
+    def nothing_to_hold_more_than(self) -> bool:
+        """Whether in Server the reference's full runs failed or were not valid."""
+        return self.reference.cell.scenario == SERVER and self.reference.unsettled
+
+    @property
     def unit(self) -> str:
         """The unit of full runs."""
         verdicts = (one.verdict["verdict"] for one in self.found if one.figure and one.verdict)
@@ -69,6 +75,8 @@ class Findings:
             if not one.counts:
                 said = "full runs failed or not valid" if one.unsettled else "refused"
                 return f"{said}: {reason_of(dict(one.verdict))}"
+            if held_less(one, self.reference) and not self.reference.counts:
+                return f"counts with {one.figure:,.1f} {self.unit}; what the reference holds is not known"
             if held_less(one, self.reference):
                 return f"counts, and held no more load than the reference: {one.figure:,.1f} {self.unit}"
             return f"counts{': the fastest' if one is self.winner else ''}"
@@ -128,6 +136,8 @@ def answer(findings: Findings, target: float) -> Iterable[str]:
         tied = [one for one in findings.tied() if one.counts is counts]
         if tied:
             yield f"May be faster than {than}, {what}: {', '.join(map(_named, tied))}."
+    if findings.nothing_to_hold_more_than:
+        yield "What load the reference holds is not known, and nothing can hold more: --retry-failed seeks it again."
     if unsettled := findings.unsettled():
         yield (
             f"May be faster than {than}, and its full runs failed or were not valid (--retry-failed makes them again): "

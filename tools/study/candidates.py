@@ -20,11 +20,9 @@ from suite.probes.contest import Block
 from tools.study import halving, shelf
 from tools.study.contests import blocks
 from tools.study.halving import REFERENCE_PACE, Pace
-from tools.study.plan import REFERENCE, Cell
+from tools.study.plan import REFERENCE, SERVER, Cell
 
 SEED = 1911_02987
-# Where full runs are at the highest load that is held, and turns have no limit of latency.
-SERVER = "server"
 
 # What is known of a candidate's accuracy.
 OPEN, NEAR, BELOW, EMULATED, FAILED, UNSEEN = (
@@ -109,6 +107,9 @@ def figures(found: Sequence[Candidate]) -> tuple[dict[Cell, Pace], set[Cell], di
     """
     known = {one.cell: one.pace for one in found if one.pace}
     eligible = {one.cell for one in found if one.eligible and not held_less(one, found[0])}
+    if found[0].cell.scenario == SERVER and found[0].verdict and not found[0].counts:
+        # Beside a load that was not held nobody can win.
+        eligible = set()
     counts = {one.cell: one.counts and not held_less(one, found[0]) for one in found if one.verdict and one.pace}
     return known, eligible, counts
 

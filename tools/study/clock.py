@@ -39,9 +39,9 @@ class Clock:
 
     def __init__(self, folder: Path, name: str, budget_s: float) -> None:
         self._folder, self._name, self.budget_s = folder, name, budget_s
-        self._took_s = _kept(folder, name)
+        self._took_s = _kept(folder, name, "took_s")
         # Of a step that was tried again, its last try alone.
-        self._last_s: dict[str, float] = {}
+        self._last_s = _kept(folder, name, "last_s")
         self._since = time.monotonic()
 
     def left(self) -> float:
@@ -54,8 +54,9 @@ class Clock:
         self._last_s[step] = now - self._since
         self._took_s[step] = self._took_s.get(step, 0.0) + self._last_s[step]
         self._since = now
-        took_s = {name: round(took, 2) for name, took in self._took_s.items()}
-        shelf.keep(self._folder, shelf.CLOCKS, self._name, {"took_s": took_s})
+        all_s = {"took_s": self._took_s, "last_s": self._last_s}
+        rounded = {what: {name: round(took, 2) for name, took in steps.items()} for what, steps in all_s.items()}
+        shelf.keep(self._folder, shelf.CLOCKS, self._name, rounded)
 
     def allows(self, seconds: float, leaves: Mapping[str, float] = MappingProxyType({})) -> bool:
         """Tells whether a step of so many seconds fits, and leaves other kinds of step their shares of the budget."""
@@ -65,11 +66,11 @@ class Clock:
         return self.left() >= seconds + sum(left)
 
     def check_left(self) -> None:
-        """Raises UsageError where nothing is left of the budget."""
-        if self.left() <= 0:
+        """Raises UsageError where less is left of the budget than the longest step took."""
+        if self.left() <= self.longest(""):
             raise UsageError(
-                f"--retry-failed has no time to try anything again: the {self.budget_s:.0f} s of --budget are spent. "
-                "Give a larger --budget."
+                f"--retry-failed has too little time to try anything again: {self.said()} of --budget, and the longest "
+                f"step took {self.longest(''):.0f} s. Give a larger --budget."
             )
 
     def said(self) -> str:
@@ -82,17 +83,16 @@ class Clock:
 
     def longest(self, kind: str) -> float:
         """Returns the seconds of the longest step of a kind, 0 where there was none."""
-        took_s = {**self._took_s, **self._last_s}
-        return max((took for name, took in took_s.items() if name.startswith(kind)), default=0.0)
+        return max((took for name, took in self._last_s.items() if name.startswith(kind)), default=0.0)
 
 
-def _kept(folder: Path, name: str) -> dict[str, float]:
+def _kept(folder: Path, name: str, what: str) -> dict[str, float]:
     """Returns the seconds of each step so far; raises UsageError where the file holds something else."""
     kept = shelf.recorded(folder, shelf.CLOCKS, name)
     if kept is None:
         return {}
-    took_s = kept.get("took_s")
-    seen = list(took_s.values()) if isinstance(took_s, dict) else [None]
+    steps = kept.get(what)
+    seen = list(steps.values()) if isinstance(steps, dict) else [None]
     if not all(isinstance(one, int | float) and 0 <= one < math.inf for one in seen):
-        raise UsageError(shelf.damaged(folder / shelf.CLOCKS / f"{name}.json", "took_s"))
-    return dict(kept["took_s"])
+        raise UsageError(shelf.damaged(folder / shelf.CLOCKS / f"{name}.json", what))
+    return dict(kept[what])

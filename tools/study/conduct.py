@@ -27,7 +27,7 @@ from suite.variant import Serving
 from tools.study import narrow, shelf
 from tools.study.clock import Clock
 from tools.study.contests import Places, answered, check_same, enough, plan_of, processes, stream, turns
-from tools.study.plan import REFERENCE, Cell, Study
+from tools.study.plan import REFERENCE, SERVER, Cell, Study
 from tools.study.shelf import Answers
 
 # Shares of a budget that steps leave for those of later kinds; what these do not take is for the earlier ones again.
@@ -111,7 +111,7 @@ def _judge_all(study: Study, places: Places, clock: Clock, *, everything: bool =
 
 def run_s(scenario: str) -> float:
     """Returns how many seconds full runs of a variant take, as long as none has been made."""
-    return PEAK_S if scenario == "server" else RUN_S
+    return PEAK_S if scenario == SERVER else RUN_S
 
 
 def _said(cell: Cell, clock: Clock) -> str:
@@ -124,7 +124,7 @@ def to_judge(study: Study, folder: Path, *, everything: bool = False) -> Iterato
     """Yields the cells that get full runs: each reference, and the fastest, or all, that may count beside it."""
     for reference, ranked in candidates_of(study, folder).items():
         # Who wants none of a kind gets none, whatever time is left.
-        if most := study.peaks if reference.scenario == "server" else study.verdicts:
+        if most := study.peaks if reference.scenario == SERVER else study.verdicts:
             yield from (reference, *(ranked if everything else ranked[:most]))
 
 
@@ -226,8 +226,9 @@ def judge(cell: Cell, places: Places, variant_id: str) -> None:
     """Keeps the verdict of a cell's full runs, or why there is none; `variant_id` is of what answered."""
     try:
         # In Server half a load that is held says nothing of what could be: the peak is sought.
-        outcome = execute(plan_of(cell, PEAK if cell.scenario == "server" else "submission", places))
-        check_same(cell, outcome.runs[0].get("variant", "id"), variant_id)
+        plan = plan_of(cell, PEAK if cell.scenario == SERVER else "submission", places)
+        check_same(cell, prepare.make(plan).variant.id, variant_id)
+        outcome = execute(plan)
         result = outcome.runs[0].folder.parent.resolve().relative_to(places.folder.resolve())
         record = {
             "state": "judged",

@@ -280,13 +280,11 @@ def _has_answers(record: dict[str, Any]) -> bool:
 def _state(cell: Cell, record: dict[str, Any], judged: dict[str, Any] | None, target: float) -> str:
     if record["state"] == "failed":
         return FAILED
-    if judged and judged["state"] != "judged":
-        return BROKE
-    if judged:
+    if judged and judged["state"] == "judged":
         return COUNTS if judged["verdict"]["counts"] else INVALID if shelf.invalid(judged) else REFUSED
     if emulates(cell.recipe, record["arithmetic"]):
         return EMULATED
-    return MISSES if record["accuracy_percent"] < target else UNJUDGED
+    return MISSES if record["accuracy_percent"] < target else BROKE if judged else UNJUDGED
 
 
 def reason_of(judged: dict[str, Any] | None) -> str:

@@ -11,11 +11,13 @@ from typing import Any
 from tools.study.chain import Addition, chains
 from tools.study.findings import COUNTS, WORTHLESS, Row
 from tools.study.plan import REFERENCE
-from tools.study.ranking import pareto, ranked
+from tools.study.ranking import pareto, ranked, speed
 
 GOOD, BAD, OPEN = "#54a24b", "#e45756", "#8a8f98"
 # Points of accuracy: what lies deeper below the target is drawn at the lower edge, or the rest would be a line.
-DEPTH = 6.0
+DEPTH = 2.5
+# Of the axes: points that lie as near share a label.
+NEAR = (0.09, 0.04)
 
 
 def draw(rows: Sequence[Row], title: str) -> dict[str, bytes]:
@@ -23,7 +25,7 @@ def draw(rows: Sequence[Row], title: str) -> dict[str, bytes]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    measured = ranked(rows, lambda row: row.ratio)
+    measured = ranked(rows)
     with matplotlib.rc_context({"svg.hashsalt": "tandem", "font.size": 9}):
         # Each has a line of the legend beside the axes.
         figure = Figure(figsize=(12, max(5.4, 0.6 + 0.2 * len(measured))), layout="constrained")
@@ -79,12 +81,13 @@ def _points(axes: Any, measured: Sequence[Row]) -> None:
     lowest = max(target - DEPTH, min(row.accuracy for row in measured) - 0.5)
     handles = [_point(axes, number, row, lowest) for number, row in enumerate(measured, 1)]
     front = [row for row in pareto(measured) if row.accuracy >= lowest]
-    axes.plot([row.ratio for row in front], [row.accuracy for row in front], color="#4c78a8", linewidth=1, zorder=1)
+    axes.plot([speed(row) for row in front], [row.accuracy for row in front], color="#4c78a8", linewidth=1, zorder=1)
     axes.axhline(target, color=BAD, linestyle="--", linewidth=1)
     axes.annotate(
         f"target {target:.2f} %", (1, target), xycoords=("axes fraction", "data"), va="top", ha="right", color=BAD
     )
     axes.set_ylim(lowest - 0.3, max(row.accuracy for row in measured) + 0.5)
+    _label(axes, [(speed(row), max(row.accuracy, lowest)) for row in measured])
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=7.5)
 
 
@@ -95,14 +98,37 @@ def _point(axes: Any, number: int, row: Row, lowest: float) -> Any:
     colour = GOOD if row.state == COUNTS else BAD if row.state in WORTHLESS else OPEN
     deep = row.accuracy < lowest
     height, marker = (lowest, "v") if deep else (row.accuracy, "o")
-    across = [[row.ratio - row.ends[0]], [row.ends[1] - row.ratio]] if row.ends else None
-    up = None if deep or row.cell.recipe == REFERENCE else _error(row)
+    # The reference is what the others are over, and has no error.
+    reference = row.cell.recipe == REFERENCE
+    across = [[row.ratio - row.ends[0]], [row.ends[1] - row.ratio]] if row.ends and not reference else None
+    up = None if deep or reference else _error(row)
     axes.errorbar(
-        row.ratio, height, xerr=across, yerr=up, fmt=marker, color=colour, markersize=5, elinewidth=0.8, alpha=0.85
+        speed(row), height, xerr=across, yerr=up, fmt=marker, color=colour, markersize=5, elinewidth=0.8, alpha=0.85
     )
-    axes.annotate(str(number), (row.ratio, height), xytext=(4, 4), textcoords="offset points", fontsize=7.5)
     name = f"{number}  {row.cell.title}{f' ({row.accuracy:.1f} %)' if deep else ''}"
     return Line2D([], [], marker=marker, linestyle="", color=colour, markersize=5, label=name)
+
+
+def _label(axes: Any, points: Sequence[tuple[float, float]]) -> None:
+    """Writes their numbers beside the points, of those that lie together all at once."""
+    near = [share * (ends[1] - ends[0]) for share, ends in zip(NEAR, (axes.get_xlim(), axes.get_ylim()), strict=True)]
+    groups: list[list[int]] = []
+    for number, (x, y) in enumerate(points, 1):
+        first = (points[group[0] - 1] for group in groups)
+        home = [abs(x - left) < near[0] and abs(y - height) < near[1] for left, height in first]
+        groups[home.index(True)].append(number) if True in home else groups.append([number])
+    for group in groups:
+        across, heights = zip(*(points[number - 1] for number in group), strict=True)
+        corner = (min(across) + max(across)) / 2, max(heights)
+        axes.annotate(_runs(group), corner, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7)
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Returns rising numbers, those in a row by their ends."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        runs[-1].append(number) if runs and number == runs[-1][-1] + 1 else runs.append([number])
+    return ", ".join(f"{run[0]}–{run[-1]}" if run[2:] else ", ".join(map(str, run)) for run in runs)
 
 
 def _error(row: Row) -> list[list[float]]:

@@ -12,6 +12,8 @@ from common.names import normal, unknown
 from suite import plugins, recipes
 
 REFERENCE = ""
+# Where full runs are at the highest load that is held, and turns have no limit of latency.
+SERVER = "server"
 
 # A sweep of each kind, and the combinations that people ship. Where a backend cannot have one, its row says why.
 RECIPES = (
@@ -202,7 +204,7 @@ def default(workloads: Sequence[str], *, quick: bool, end_to_end: bool = False) 
         return Study(cells, seconds=0.35, most_blocks=8)
     kinds = (
         ("onnxruntime", "offline", (*TELLING, *more)),
-        ("onnxruntime", "server", TELLING),
+        ("onnxruntime", SERVER, TELLING),
         ("torch", "offline", TORCH),
         ("onnxruntime", "offline", RECIPES),
     )

@@ -1,14 +1,12 @@
 """What follows from a study's rows: both rankings, inversions, what to use, what lies, the front, the headline."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 from statistics import fmean
 
 from tools.study.findings import COUNTS, LEFT_OUT, WORTHLESS, Row
-from tools.study.plan import REFERENCE
-
-SERVER = "server"
+from tools.study.plan import REFERENCE, SERVER
 
 Group = tuple[str, list[Row]]
 
@@ -47,11 +45,11 @@ def speed(row: Row) -> float:
 def ends(row: Row, own: Sequence[Row]) -> tuple[float, float]:
     """Returns the 95 % interval of a row's `speed` in its group.
 
-    A ratio of one block has that of single blocks of the group's other rows: theirs are of means of n blocks, and so
-    narrower by the root of n. Where none of them has one nothing is known.
+    The reference's is up to its own noise. A ratio of one block has that of single blocks of the group's other rows:
+    theirs are of means of n blocks, and so narrower by the root of n. Where none of them has one nothing is known.
     """
     if row.cell.recipe == REFERENCE:
-        return 1.0, 1.0
+        return 1.0, noise(own)
     if row.ends:
         return row.ends
     halves = [log(one.ends[1] / one.ends[0]) / 2 * sqrt(one.blocks) for one in own if one.ends and one.processes == 1]
@@ -59,9 +57,9 @@ def ends(row: Row, own: Sequence[Row]) -> tuple[float, float]:
     return row.ratio / wide, row.ratio * wide
 
 
-def ranked(found: Sequence[Row], value: Callable[[Row], float] = speed) -> list[Row]:
-    """Returns the rows that have a throughput, the highest value first."""
-    return sorted((row for row in found if row.ratio), key=lambda row: -value(row))
+def ranked(found: Sequence[Row]) -> list[Row]:
+    """Returns the rows that have a throughput, the fastest first."""
+    return sorted((row for row in found if row.ratio), key=lambda row: -speed(row))
 
 
 def inversions(own: Sequence[Row]) -> list[Inversion]:

@@ -93,7 +93,9 @@ def front(own: Sequence[Row]) -> str:
     """Returns the sentence of what may count and is not surely slower, as far as none beats it in both."""
     may = [row for row in own if row.state not in WORTHLESS and ends(row, own)[1] >= 1]
     names = ", ".join(told(row) for row in pareto(may))
-    return f"Of those that may count nothing beats in both: {names or 'nothing, as no throughput was measured'}."
+    if not names:
+        return "Nothing that may count has a throughput." if any(row.ratio for row in own) else "Nothing was timed."
+    return f"Of those that may count nothing beats in both: {names}."
 
 
 def served(own: Sequence[Row]) -> list[str]:

@@ -89,7 +89,7 @@ def _values(row: Row) -> dict[str, Any]:
         "processes": row.processes,
         "serving": row.serving,
         "valid_ratio": "" if row.state in (UNJUDGED, FAILED) or row.untimed else row.valid_ratio,
-        "certified_ratio": "" if row.state == FAILED or row.untimed else row.certified_ratio,
+        "certified_ratio": "" if row.state in (UNJUDGED, FAILED) or row.untimed else row.certified_ratio,
         "accuracy_percent": row.accuracy,
         "target_percent": row.target,
         "difference": row.outcomes.difference,

@@ -60,11 +60,17 @@ def test_time_is_spent_once(tmp_path: Path) -> None:
     first.done(shelf.LOOKS, "a")
     assert 69 < first.left() <= 70 and 30 <= first.spent(shelf.LOOKS) < 31
     again = Clock(tmp_path, "best", 40.0)
-    again.check_left()
-    with pytest.raises(UsageError, match="--retry-failed has no time to try anything again: the 20 s of --budget"):
-        Clock(tmp_path, "best", 20.0).check_left()
+    Clock(tmp_path, "best", 70.0).check_left()
+    said = "too little time to try anything again: 10 s left of --budget, and the longest step took 30 s. Give a larger"
+    with pytest.raises(UsageError, match=f"^--retry-failed has {said}"):
+        again.check_left()
     assert 9 < again.left() <= 10 and again.spent(shelf.TURNS) == 0 and again.longest(shelf.LOOKS) >= 30
     assert Clock(tmp_path, "study", 40.0).spent() == 0
+    # A step that is tried again is as long as its last try, and costs both; the next start knows that too.
+    again._since -= 20
+    again.done(shelf.LOOKS, "a")
+    later = Clock(tmp_path, "best", 100.0)
+    assert 49 < later.spent() < 52 and 19 < later.longest(shelf.LOOKS) < 22
 
 
 @pytest.mark.parametrize("took", ["{}", '{"a": "1"}', '{"a": NaN}', '{"a": -1}', "[]"])
@@ -186,6 +192,15 @@ def test_in_server_the_winner_holds_more_load_than_the_reference() -> None:
     assert base.verdict
     lost = {**base.verdict, "verdict": {**base.verdict["verdict"], "counts": False}}
     assert candidates.held_less(more, replace(base, verdict=lost)) and not candidates.held_less(more, base)
+    checks = [{"name": "valid", "passed": False, "detail": "LoadGen says INVALID: no."}]
+    lost = {**lost, "verdict": {**lost["verdict"], "checks": checks}}
+    text, record = told(replace(base, verdict=lost), more, open_)
+    assert (
+        record["reference_is_the_answer"] and "counts with 7,000.0 queries/s; what the reference holds is not" in text
+    )
+    assert "What load the reference holds is not known, and nothing can hold more: --retry-failed seeks it" in text
+    known, eligible, counts = candidates.figures([replace(base, verdict=lost), more, open_])
+    assert halving.leader(known, eligible, counts) is None and halving.next_to_judge(known, eligible, counts) is None
 
 
 @pytest.mark.parametrize("broke", [True, False])
@@ -291,7 +306,7 @@ def test_a_look_that_time_cut_short_goes_on_with_a_larger_budget(
         # This time as well it was too little for one of them.
         samples = 500 if cell.recipe == "prune:0.1" else 10_000
         answers = found.truth[found.order][:samples].tolist()
-        return {"answers": answers, "arithmetic": INT8, "ended_by": looks.ALL, "serving": {}}
+        return {"answers": answers, "arithmetic": INT8, "ended_by": looks.ALL, "serving": {}, "variant": {"id": "1"}}
 
     monkeypatch.setattr(best, "_look", look)
     search, places = best.Search(tuple(found.cells), 0.35, 0.03), contests.Places(tmp_path, tmp_path, lambda _: "")

@@ -59,6 +59,7 @@ def test_what_is_within_the_references_own_noise_is_not_recommended() -> None:
     assert ranking.recommended([unsteady, *rows]) == []
     assert [row.cell.recipe for row in ranking.recommended([REFERENCE, *rows])] == ["input:uint8", "cluster:8"]
     wrong = of("prune:0.9", 1.12, (1.05, 1.19), state=MISSES)
+    assert report.inverted([unsteady, wrong])[0].startswith("No inversion: ")
     assert ranking.lies([unsteady, wrong]) == [] and ranking.lies([REFERENCE, wrong]) == [wrong]
 
 
@@ -94,3 +95,21 @@ def test_a_full_run_that_says_otherwise_is_on_the_first_screen() -> None:
     assert "2.00 times. " in unlinked(near) and "outside" not in near
     assert "The fastest full run is that of `quantize:int8,range=reduced`: 21,000 samples/s." in unlinked(text)
     assert "[21,000 samples/s](results/other/verdict.json)" in text
+
+
+def test_in_a_stream_a_full_run_is_faster_that_has_the_lower_latency() -> None:
+    base = replace(REFERENCE, figure=1_000_000.0, unit="ns")
+    rows = [
+        base,
+        of("quantize:int8", 1.9, (1.85, 1.95), state=COUNTS, figure=520_000.0, unit="ns"),
+        of("quantize:int8,range=reduced", 1.8, (1.7, 1.84), state=COUNTS, figure=400_000.0, unit="ns"),
+    ]
+    stream = [replace(row, cell=replace(row.cell, scenario="single-stream")) for row in rows]
+    text = unlinked(" ".join(answers(stream)))
+    assert "Its full run made 520,000 ns, the reference's 1,000,000 ns: 1.92 times. " in text
+    assert "The fastest full run is that of `quantize:int8,range=reduced`: 400,000 ns." in text
+
+
+def test_where_nothing_answered_no_target_is_told() -> None:
+    text = " ".join(answers([Row(REFERENCE.cell, "failed", "It ended.")]))
+    assert "A variant counts" not in text and "no throughput was measured" in text
