@@ -91,7 +91,8 @@ def _kept(folder: Path, name: str, what: str) -> dict[str, float]:
     kept = shelf.recorded(folder, shelf.CLOCKS, name)
     if kept is None:
         return {}
-    steps = kept.get(what)
+    # A clock of before there was another has one kind alone.
+    steps = kept.get(what, kept.get("took_s"))
     seen = list(steps.values()) if isinstance(steps, dict) else [None]
     if not all(isinstance(one, int | float) and 0 <= one < math.inf for one in seen):
         raise UsageError(shelf.damaged(folder / shelf.CLOCKS / f"{name}.json", what))

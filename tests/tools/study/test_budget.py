@@ -97,7 +97,7 @@ def test_of_a_larger_budget_cells_get_what_the_full_runs_before_do_not_need_agai
     for cell in OFFLINE_CELLS[:4]:
         study.add(cell, 1.0, 650)
         took |= {f"answers/onnxruntime/offline/{cell.id}": ANSWER_S, f"cells/onnxruntime/offline/{cell.id}": TURNS_S}
-    shelf.keep(tmp_path, shelf.CLOCKS, "study", {"took_s": took, "last_s": took})
+    shelf.keep(tmp_path, shelf.CLOCKS, "study", {"took_s": took})
     study.go_on(125)
     # Accuracies leave turns what these lack of their share.
     assert study.those("accuracy") == list(OFFLINE_CELLS[4:7]) and study.those("turns") == list(OFFLINE_CELLS[4:6])
