@@ -96,4 +96,4 @@ def _kept(folder: Path, name: str, what: str) -> dict[str, float]:
     seen = list(steps.values()) if isinstance(steps, dict) else [None]
     if not all(isinstance(one, int | float) and 0 <= one < math.inf for one in seen):
         raise UsageError(shelf.damaged(folder / shelf.CLOCKS / f"{name}.json", what))
-    return dict(kept[what])
+    return dict(steps or {})
