@@ -41,5 +41,6 @@ READING = (
     "where it is from: a linked throughput or accuracy leads to its cell, which has every block; its answers are "
     "in the .npz beside it, and points, p, changed and classes are computed from these ([ledger.csv](ledger.csv) "
     "has them by class and by confidence). A full run's figure leads to its verdict, with LoadGen's own logs "
-    "beside it. [study.csv](study.csv) has every figure, [study.json](study.json) the machine and its packages.",
+    "beside it. [study.csv](study.csv) has every figure and every inversion (inverted_with: what may count and is "
+    "surely slower than what is worth nothing), [study.json](study.json) the machine and its packages.",
 )

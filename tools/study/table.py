@@ -7,6 +7,8 @@ from typing import Any
 
 from suite import arithmetic
 from tools.study.findings import FAILED, UNJUDGED, Row
+from tools.study.plan import Cell
+from tools.study.ranking import groups, inversions
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -14,7 +16,11 @@ def table(rows: Sequence[Row]) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_values(row) for row in rows)
+    inverted: dict[Cell, list[str]] = {}
+    for _, own in groups(rows):
+        for pair in inversions(own):
+            inverted.setdefault(pair.faster.cell, []).append(pair.better.cell.title)
+    writer.writerows({**_values(row), "inverted_with": "; ".join(inverted.get(row.cell, ()))} for row in rows)
     return file.getvalue()
 
 
@@ -35,6 +41,7 @@ COLUMNS = (
     "serving",
     "valid_ratio",
     "certified_ratio",
+    "inverted_with",
     "accuracy_percent",
     "target_percent",
     "difference",

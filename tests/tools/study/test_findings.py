@@ -1,5 +1,7 @@
 """What is made of a study's files: states, rankings, inversions, and pages that escape what they show."""
 
+import csv
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,12 @@ def test_what_is_slower_than_the_reference_is_no_pity_to_beat(made: Made) -> Non
     lines = [unlinked(line) for line in report.inverted(own)]
     said = "`quantize:int8` (2.00 times) is worth nothing (misses its target, -10.50 points from the reference), and "
     assert f"{said}surely faster than `prune:0.1` (1.82 times), `reference` (2.00 times)." in lines
+    # The table has all of them.
+    lines_of = {
+        (line["workload"], line["recipe"]): line for line in csv.DictReader(io.StringIO(table.table(made.rows())))
+    }
+    assert lines_of["fashion-mobilenet", "quantize:int8"]["inverted_with"] == "prune:0.1; reference; fuse:level=off"
+    assert lines_of["fashion-resnet", "quantize:int8"]["inverted_with"] == ""
     slow = [row for row in own if row.cell.recipe in ("", "fuse:level=off")]
     assert report.inverted(slow)[0].startswith("No inversion: ")
 
