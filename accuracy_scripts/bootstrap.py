@@ -77,6 +77,16 @@ def certify(found: Difference, margin: float) -> Certificate:
     return judged(found.value, (found.low, found.high), found.samples, margin)
 
 
+def too_few(found: Difference, what: str, *, of_matches: bool) -> str:
+    """Returns why nobody can tell, whatever the interval is; nothing where it tells.
+
+    `what` are the samples; those that differ have to be enough where the scores are of matches.
+    """
+    if found.samples < FEWEST:
+        return f": fewer than {FEWEST} {what}"
+    return f": fewer than {FEWEST} {what} have other matches" if of_matches and found.differing < FEWEST else ""
+
+
 def _ends(difference: Score, samples: int, draws: int, values: int = 0) -> tuple[float, float]:
     """Returns the percentiles of a difference between which CONFIDENCE of the draws lie that have one."""
     found = np.concatenate([difference(counts) for counts in _drawn(samples, draws, max(samples, values))])

@@ -9,7 +9,6 @@ The outcome is certified, regression certified, or cannot tell; only the first e
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,8 @@ def main(arguments: list[str]) -> int:
     files = Path(REFERENCE.value), Path(VARIANT.value)
     found = _of_detections(*files) if METRIC.value == MAP else _of_means(*files)
     margin = (1 - FACTOR.value) * found.reference
-    why = _too_few(found)
+    # Means have a width however few samples differ.
+    why = bootstrap.too_few(found, _units(), of_matches=METRIC.value == MAP)
     certificate = Certificate(margin, UNKNOWN, -1) if why else bootstrap.certify(found, margin)
     if JSON.value:
         print(canonical_json(_record(found, certificate, why)), end="")
@@ -57,18 +57,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _of_detections(reference: Path, variant: Path) -> Difference:
-    ours, theirs = detection.matched(Path(ANNOTATIONS.value), (reference, variant))
-    seen = np.sum([one.objects for one in ours], axis=0)
-    if np.count_nonzero(seen) < bootstrap.FEWEST:
-        raise UsageError(
-            f"{ANNOTATIONS.value} has objects in {np.count_nonzero(seen)} images; by fewer than {bootstrap.FEWEST} "
-            "nobody can tell."
-        )
-    scores = [partial(detection.mean_average_precision, one) for one in (ours, theirs)]
-    most = max(len(one.image) for one in (*ours, *theirs))
-    return bootstrap.of_scores(
-        scores[0], scores[1], len(seen), detection.differing(ours, theirs), DRAWS.value, values=most
-    )
+    return detection.compare(Path(ANNOTATIONS.value), (reference, variant), DRAWS.value)
 
 
 def _of_means(reference: Path, variant: Path) -> Difference:
@@ -110,16 +99,6 @@ def _record(found: Difference, certificate: Certificate, why: str) -> dict[str, 
         "reason": why.removeprefix(": "),
         "more_samples": max(0, certificate.more_samples),
     }
-
-
-def _too_few(found: Difference) -> str:
-    """Returns why nobody can tell, whatever the interval is; nothing where it tells."""
-    if found.samples < bootstrap.FEWEST:
-        return f": fewer than {bootstrap.FEWEST} {_units()}"
-    # Means have a width however few samples differ.
-    if METRIC.value == MAP and found.differing < bootstrap.FEWEST:
-        return f": fewer than {bootstrap.FEWEST} images have other matches"
-    return ""
 
 
 def _units() -> str:

@@ -10,12 +10,15 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_scripts import bootstrap
+from accuracy_scripts.bootstrap import Difference
 from common.errors import UsageError
 
 # COCO's: detections that count in an image, and recalls at which precision is read.
@@ -75,6 +78,23 @@ def _average_precision(category: Category, counts: NDArray[np.int64]) -> NDArray
     return np.where(np.isnan(objects), np.nan, np.mean(per_threshold, axis=0))
 
 
+def compare(annotations: Path, files: tuple[Path, Path], draws: int = bootstrap.DRAWS) -> Difference:
+    """Returns the difference of the mAP of two files of results, the second minus the first.
+
+    Raises UsageError where a file is none, or there are too few images with objects.
+    """
+    ours, theirs = matched(annotations, files)
+    seen = np.sum([one.objects for one in ours], axis=0)
+    if np.count_nonzero(seen) < bootstrap.FEWEST:
+        raise UsageError(
+            f"{annotations} has objects in {np.count_nonzero(seen)} images; by fewer than {bootstrap.FEWEST} nobody "
+            "can tell."
+        )
+    scores = [partial(mean_average_precision, one) for one in (ours, theirs)]
+    most = max(len(one.image) for one in (*ours, *theirs))
+    return bootstrap.of_scores(scores[0], scores[1], len(seen), differing(ours, theirs), draws, values=most)
+
+
 def differing(first: Sequence[Category], second: Sequence[Category]) -> int:
     """Returns in how many images two sides have other matches, in the order of their scores there."""
     changed: set[int] = set()
@@ -93,7 +113,7 @@ def _by_image(category: Category) -> dict[int, bytes]:
     return {image: part.tobytes() for image, part in zip(images.tolist(), parts, strict=False)}
 
 
-def matched(annotations: Path, results: Sequence[Path]) -> list[list[Category]]:
+def matched(annotations: Path, files: Sequence[Path]) -> list[list[Category]]:
     """Returns the categories of each file of results, the images in the order of their numbers.
 
     `annotations` is COCO's instances file; raises UsageError naming the file at fault.
@@ -102,16 +122,21 @@ def matched(annotations: Path, results: Sequence[Path]) -> list[list[Category]]:
         from pycocotools.coco import COCO
     except ImportError as error:
         raise UsageError("mAP needs pycocotools. Run: pip install pycocotools") from error
-    content = read_json(annotations)
-    fault = _fault_of_instances(content)
-    if fault:
-        raise UsageError(f"{annotations} is no instances file of COCO's: {fault}.")
+    content = instances(annotations)
     images = {one["id"] for one in content["images"]}
     truth = COCO()
     truth.dataset = {**content, "annotations": [one for one in content["annotations"] if one["image_id"] in images]}
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
-    return [_categories(truth, _detections(path, images)) for path in results]
+    return [_categories(truth, results(path, images)) for path in files]
+
+
+def instances(path: Path) -> dict[str, Any]:
+    """Returns what COCO's instances file holds; raises UsageError where it is none."""
+    content = read_json(path)
+    if fault := _fault_of_instances(content):
+        raise UsageError(f"{path} is no instances file of COCO's: {fault}.")
+    return dict(content)
 
 
 def _fault_of_instances(content: Any) -> str | None:
@@ -129,8 +154,8 @@ def _fault_of_instances(content: Any) -> str | None:
     return None
 
 
-def _detections(path: Path, images: set[int]) -> list[dict[str, Any]]:
-    """Returns a file's detections, without what mAP of boxes does not need."""
+def results(path: Path, images: set[int]) -> list[dict[str, Any]]:
+    """Returns a file's detections, without what mAP of boxes does not need; raises UsageError where it is none."""
     content = read_json(path)
     what = f"{path} is no list of detections in COCO's format"
     if not isinstance(content, list) or not content:

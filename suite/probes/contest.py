@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import exp, log
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ class Side:
         return cls(subject, subject.load(serving), serving)
 
 
+# What is timed.
+Timed = TypeVar("Timed")
 # How fast a side is, the higher the better.
 Measure = Callable[[Side], float]
 
@@ -162,8 +164,8 @@ def confidence(outputs: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(1 / np.exp(shifted).sum(axis=1))
 
 
-def block(reference: Side, variant: Side, rate: Measure) -> Block:
-    """Returns one block of four turns."""
+def block(reference: Timed, variant: Timed, rate: Callable[[Timed], float]) -> Block:
+    """Returns one block of four turns of two of whatever `rate` times."""
     outside = random.random() < 0.5
     order = (0, 1, 1, 0) if outside else (1, 0, 0, 1)
     rates: tuple[list[float], list[float]] = ([], [])

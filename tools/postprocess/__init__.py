@@ -1,0 +1,1 @@
+"""Cheaper post-processing of detections: what it gains and what it costs."""

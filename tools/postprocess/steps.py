@@ -1,0 +1,138 @@
+"""The steps from a detector's candidate boxes to its detections: a threshold, suppression of overlaps, the surest few.
+
+The defaults are those of torchvision's detectors (box_score_thresh, box_nms_thresh and box_detections_per_img of
+FasterRCNN, topk_candidates of RetinaNet).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UsageError
+from common.names import unknown
+
+BY_CLASS, ALL_CLASSES, FAST, NONE = "by-class", "all-classes", "fast", "none"
+KINDS = (BY_CLASS, ALL_CLASSES, FAST, NONE)
+# The least and the most of each number.
+RANGES: Mapping[str, tuple[float, float]] = {"score": (0, 1), "iou": (0, 1), "top": (1, 1e6), "keep": (1, 1e6)}
+
+Numbers = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How candidates become detections.
+
+    Those of a score above `score` remain, of these the `top` surest; of two that overlap by more than `iou` the less
+    sure goes, `nms` says among which; the `keep` surest of an image are its detections. `nms`: by-class, greedily in
+    each category; all-classes, greedily in all at once; fast, in each category, where what was suppressed suppresses
+    too (Bolya et al., YOLACT, ICCV 2019, section 4.3); none.
+    """
+
+    score: float = 0.05
+    iou: float = 0.5
+    top: int = 1000
+    keep: int = 100
+    nms: str = BY_CLASS
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """An image's candidate boxes: corners, shape (n, 4) as x, y, x, y in pixels, scores and categories, shape (n,)."""
+
+    corners: Numbers
+    scores: Numbers
+    categories: Places
+
+
+def parse(text: str, base: Steps) -> Steps:
+    """Returns `base` with what a text such as score=0.3,nms=fast changes; raises UsageError for anything else."""
+    names = [field.name for field in fields(Steps)]
+    changes: dict[str, Any] = {}
+    for word in text.split(","):
+        key, equals, value = word.partition("=")
+        if key not in names:
+            raise unknown("step of post-processing", key, names)
+        if not equals or key in changes:
+            raise UsageError(f"'{text}' must give {key} one value, as in {key}={getattr(base, key)}.")
+        changes[key] = _choice(value) if key == "nms" else _number(key, value)
+    return replace(base, **changes)
+
+
+def _choice(value: str) -> str:
+    if value not in KINDS:
+        raise unknown("nms", value, KINDS)
+    return value
+
+
+def _number(key: str, text: str) -> float | int:
+    least, most = RANGES[key]
+    whole = isinstance(getattr(Steps(), key), int)
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value <= most:
+        raise UsageError(f"{key} is '{text}'; it is a {'whole ' if whole else ''}number from {least:g} to {most:g}.")
+    return value
+
+
+def chosen(found: Candidates, steps: Steps) -> Places:
+    """Returns which of an image's candidates are its detections, the surest first, shape (m,)."""
+    passed = np.flatnonzero(found.scores > steps.score)
+    # Stable: of equal scores the first comes first.
+    order = passed[np.argsort(-found.scores[passed], kind="stable")][: steps.top]
+    if steps.nms == NONE or not len(order):
+        return order[: steps.keep]
+    corners = found.corners[order]
+    if steps.nms != ALL_CLASSES:
+        corners = _apart(corners, found.categories[order])
+    suppress = _fast if steps.nms == FAST else _greedy
+    return order[suppress(corners, steps.iou)[: steps.keep]]
+
+
+def _apart(corners: Numbers, categories: Places) -> Numbers:
+    """Returns boxes of which those of other categories lie nowhere near."""
+    side = corners.max() - corners.min() + 1
+    return np.asarray(corners + (categories * side)[:, None])
+
+
+def _greedy(corners: Numbers, iou: float) -> Places:
+    left, kept = np.arange(len(corners)), []
+    while len(left):
+        kept.append(left[0])
+        left = left[1:][_overlaps(corners[left[:1]], corners[left[1:]])[0] <= iou]
+    return np.array(kept, np.int64)
+
+
+def _fast(corners: Numbers, iou: float) -> Places:
+    surer = np.triu(_overlaps(corners, corners), 1)
+    return np.flatnonzero(surer.max(axis=0) <= iou)
+
+
+def _overlaps(first: Numbers, second: Numbers) -> Numbers:
+    """Returns the intersection of each of n boxes with each of m over their union, shape (n, m)."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    sizes = [np.clip(one[:, 2:] - one[:, :2], 0, None).prod(axis=1) for one in (first, second)]
+    union = sizes[0][:, None] + sizes[1][None, :] - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
+def rate(images: list[Candidates], seconds: float, now: Callable[[], float]) -> Callable[[Steps], float]:
+    """Returns what times steps over all images, again and again for about so many seconds, in images/s."""
+
+    def timed(steps: Steps) -> float:
+        begun, count = now(), 0
+        while count == 0 or now() - begun < seconds:
+            for one in images:
+                chosen(one, steps)
+            count += len(images)
+        return count / (now() - begun)
+
+    return timed
