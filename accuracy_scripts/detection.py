@@ -7,7 +7,7 @@ images at a time, and equals pycocotools' own where each image is there once.
 import contextlib
 import io
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -185,7 +185,8 @@ def _fault(entry: Any, keys: Sequence[str]) -> str | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # An integer can be larger than any float, and what is no number is not less.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _categories(truth: Any, found: list[dict[str, Any]]) -> list[Category]:

@@ -1,4 +1,5 @@
-"""Tells what cheaper post-processing of a detector's boxes gains in its own speed, and costs in mAP.
+"""Tells what cheaper post-processing of a detector's boxes gains in its own speed, and costs in mAP: what a
+variant changes of score=, iou=, top=, keep= and nms=by-class|all-classes|fast|none, as in score=0.3,keep=20.
 
     python -m tools.postprocess --annotations instances.json --candidates raw.json score=0.3 keep=20 nms=fast nms=none
 
@@ -9,10 +10,13 @@ post-processing alone, in numpy on one core: no throughput of a system, and noth
 Exit codes: 0 all are certified, 1 some are not, 2 the command or its files were wrong.
 """
 
+import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +33,12 @@ from suite.progress import say
 from tools.postprocess import steps
 from tools.postprocess.steps import Candidates, Steps
 
-# Turns of so many seconds, in five to eight blocks, until the interval is within 3 % of its ratio.
+# Turns of so many seconds, over as many images as the reference does in them, in five to eight blocks, until the
+# interval is within 3 % of its ratio.
 SECONDS, LEAST, MOST, WIDTH = 0.25, 5, 8, 0.03
+
+# Each image's candidates, with their places among all boxes.
+Images = Sequence[tuple[Candidates, list[int]]]
 
 FLAGS = new_flags()
 ANNOTATIONS = flags.DEFINE_string("annotations", None, "COCO's instances file", required=True, flag_values=FLAGS)
@@ -49,88 +57,102 @@ def main(arguments: list[str]) -> int:
     if not 0 < FACTOR.value < 1:
         raise UsageError(f"--factor is {FACTOR.value:g}; it is a share between 0 and 1, as in 0.99.")
     base = steps.parse(REFERENCE.value, Steps()) if REFERENCE.value else Steps()
-    variants = {text: steps.parse(text, base) for text in arguments}
+    variants = {"the reference": base} | {text: steps.parse(text, base) for text in arguments}
     instances = detection.instances(Path(ANNOTATIONS.value))
     boxes = detection.results(Path(CANDIDATES.value), {one["id"] for one in instances["images"]})
     images = _by_image(boxes)
-    with tempfile.TemporaryDirectory(prefix="tandem-postprocess-") as folder:
-        found = [_against(text, one, base, images, boxes, Path(folder)) for text, one in variants.items()]
+    kept = {text: _detections(one, images, boxes) for text, one in variants.items()}
+    if nothing := next((text for text, found in kept.items() if not found), None):
+        raise UsageError(f"{nothing} leaves no detection at all. Give it a lower score.")
+    timed = steps.timed_on([one for one, _ in images], base, SECONDS, time.perf_counter)
+    ours = kept.pop("the reference")
+    found = []
+    for text, theirs in kept.items():
+        say(f"postprocess: {text}")
+        turns = contest.blocks(
+            partial(contest.block, base, variants[text], steps.rate(timed, SECONDS, time.perf_counter)),
+            LEAST,
+            MOST,
+            WIDTH,
+        )
+        found.append({"variant": text, **_gained(turns), "detections": len(theirs), **_lost(ours, theirs)})
+    about = {
+        "reference": asdict(base),
+        "reference_detections": len(ours),
+        "candidates": len(boxes),
+        "images": len(images),
+        "images_timed": len(timed),
+        "factor": FACTOR.value,
+    }
     if JSON.value:
-        print(canonical_json({"candidates": len(boxes), "images": len(images), "variants": found}), end="")
+        print(canonical_json({**about, "variants": found}), end="")
     else:
-        print("\n".join(_lines(found, base, len(boxes), len(images))))
+        print("\n".join(_lines(about, found)))
     return 0 if all(one["outcome"] == CERTIFIED for one in found) else 1
 
 
-def _by_image(boxes: Sequence[dict[str, Any]]) -> dict[int, tuple[Candidates, list[int]]]:
+def _by_image(boxes: Sequence[dict[str, Any]]) -> list[tuple[Candidates, list[int]]]:
     """Returns each image's candidates, with their places among all boxes."""
     places: dict[int, list[int]] = {}
     for place, one in enumerate(boxes):
         places.setdefault(one["image_id"], []).append(place)
-    return {image: (_candidates([boxes[place] for place in own]), own) for image, own in places.items()}
+    numbers = {category: number for number, category in enumerate(sorted({one["category_id"] for one in boxes}))}
+    return [(_candidates([boxes[place] for place in own], numbers), own) for own in places.values()]
 
 
-def _candidates(boxes: Sequence[dict[str, Any]]) -> Candidates:
+def _candidates(boxes: Sequence[dict[str, Any]], numbers: Mapping[int, int]) -> Candidates:
     corners = np.array([one["bbox"] for one in boxes], np.float64)
     corners[:, 2:] += corners[:, :2]
     return Candidates(
         corners,
         np.array([one["score"] for one in boxes], np.float64),
-        np.array([one["category_id"] for one in boxes], np.int64),
+        np.array([numbers[one["category_id"]] for one in boxes], np.int64),
     )
 
 
-def _against(
-    text: str,
-    variant: Steps,
-    base: Steps,
-    images: dict[int, tuple[Candidates, list[int]]],
-    boxes: Sequence[dict[str, Any]],
-    folder: Path,
-) -> dict[str, Any]:
-    """Returns what a variant gains and costs beside the reference, as JSON-like values."""
-    say(f"postprocess: {text}")
-    ours, theirs = (_detections(one, images, boxes) for one in (base, variant))
-    if not ours or not theirs:
-        raise UsageError(f"{'The reference' if not ours else text} leaves no detection at all. Lower its score.")
-    files = folder / "reference.json", folder / "variant.json"
-    for path, found in zip(files, (ours, theirs), strict=True):
-        path.write_text(canonical_json(found), encoding="utf-8")
-    apart = detection.compare(Path(ANNOTATIONS.value), files)
-    why = bootstrap.too_few(apart, "images", of_matches=ours != theirs)
+def _detections(one: Steps, images: Images, boxes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [boxes[own[place]] for found, own in images for place in steps.chosen(found, one)]
+
+
+def _gained(turns: Sequence[contest.Block]) -> dict[str, Any]:
+    return {"ratio": contest.ratio(turns), "interval_95": list(contest.interval(turns, LEAST) or ())}
+
+
+def _lost(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns what detections lose beside the reference's, as JSON-like values."""
+    with tempfile.TemporaryDirectory(prefix="tandem-postprocess-") as folder:
+        files = Path(folder) / "reference.json", Path(folder) / "variant.json"
+        for path, found in zip(files, (ours, theirs), strict=True):
+            path.write_text(json.dumps(found), encoding="utf-8")
+        apart = detection.compare(Path(ANNOTATIONS.value), files)
+    if not apart.reference:
+        raise UsageError(
+            f"The reference's mAP is 0, so that nothing can be lost. Are the boxes of {CANDIDATES.value} x, y, width "
+            "and height, and its categories those of the instances file?"
+        )
     margin = (1 - FACTOR.value) * apart.reference
     # The same detections lose nothing, however few there are.
-    same = Certificate(margin, CERTIFIED, 0) if ours == theirs else None
-    certificate = same or (Certificate(margin, UNKNOWN, -1) if why else bootstrap.certify(apart, margin))
-    rate = steps.rate([one for one, _ in images.values()], SECONDS, time.perf_counter)
-    turns = contest.blocks(lambda: contest.block(base, variant, rate), LEAST, MOST, WIDTH)
+    why = "" if ours == theirs else bootstrap.too_few(apart, "images", of_matches=True)
+    told = Certificate(margin, UNKNOWN, -1) if why else bootstrap.certify(apart, margin)
     return {
-        "variant": text,
-        "ratio": contest.ratio(turns),
-        "interval_95": list(contest.interval(turns, LEAST) or ()),
-        "detections": len(theirs),
-        "reference_detections": len(ours),
         "map": apart.variant,
         "reference_map": apart.reference,
         "difference_95": [apart.low, apart.high],
-        "outcome": certificate.outcome,
-        "reason": "" if same else why.removeprefix(": "),
+        "differing_images": apart.differing,
+        "outcome": CERTIFIED if ours == theirs else told.outcome,
+        "reason": why.removeprefix(": "),
+        "more_images": max(0, told.more_samples),
         "margin": margin,
     }
 
 
-def _detections(
-    one: Steps, images: dict[int, tuple[Candidates, list[int]]], boxes: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    return [boxes[own[place]] for found, own in images.values() for place in steps.chosen(found, one)]
-
-
-def _lines(found: Sequence[dict[str, Any]], base: Steps, boxes: int, images: int) -> list[str]:
-    first, width = found[0], max(12, *(len(one["variant"]) + 2 for one in found))
-    shown = ",".join(f"{key}={value}" for key, value in vars(base).items())
-    reference = f"{shown}: {first['reference_detections']:,} detections, mAP {first['reference_map']:.4f}"
+def _lines(about: Mapping[str, Any], found: Sequence[dict[str, Any]]) -> list[str]:
+    width = max(12, *(len(one["variant"]) + 2 for one in found))
+    shown = ",".join(f"{key}={value}" for key, value in about["reference"].items())
+    reference = f"{shown}: {about['reference_detections']:,} detections, mAP {found[0]['reference_map']:.4f}"
     return [
-        f"{boxes:,} candidates in {images:,} images; post-processing alone, which counts for no system",
+        f"{about['candidates']:,} candidates in {about['images']:,} images, {about['images_timed']:,} of them timed; "
+        "post-processing alone, which counts for no system",
         f"{'reference':<{width}}{reference}",
         *(f"{one['variant']:<{width}}{_gain(one)}, {_cost(one)}" for one in found),
     ]
@@ -144,7 +166,8 @@ def _gain(one: dict[str, Any]) -> str:
 def _cost(one: dict[str, Any]) -> str:
     low, high = one["difference_95"]
     apart = f"{one['map'] - one['reference_map']:+.4f} ({low:+.4f} to {high:+.4f})"
-    why = f": {one['reason']}" if one["reason"] else ""
+    more = f": about {one['more_images']:,} more images would" if one["more_images"] else ""
+    why = f": {one['reason']}" if one["reason"] else more
     return f"mAP {one['map']:.4f}, {apart}, {one['outcome']}{why}; allowed is a loss of {one['margin']:.4f}"
 
 

@@ -1,7 +1,7 @@
 """The steps from a detector's candidate boxes to its detections: a threshold, suppression of overlaps, the surest few.
 
-The defaults are those of torchvision's detectors (box_score_thresh, box_nms_thresh and box_detections_per_img of
-FasterRCNN, topk_candidates of RetinaNet).
+The defaults of score, iou and keep are those of torchvision's FasterRCNN (box_score_thresh, box_nms_thresh and
+box_detections_per_img); top is of a whole image, where RetinaNet's topk_candidates is of each level of its pyramid.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +19,10 @@ KINDS = (BY_CLASS, ALL_CLASSES, FAST, NONE)
 # The least and the most of each number.
 RANGES: Mapping[str, tuple[float, float]] = {"score": (0, 1), "iou": (0, 1), "top": (1, 1e6), "keep": (1, 1e6)}
 
+ROWS = 512
+# Which images are timed, where a round over all would take too long.
+SEED = 3
+
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
 
@@ -30,7 +34,7 @@ class Steps:
     Those of a score above `score` remain, of these the `top` surest; of two that overlap by more than `iou` the less
     sure goes, `nms` says among which; the `keep` surest of an image are its detections. `nms`: by-class, greedily in
     each category; all-classes, greedily in all at once; fast, in each category, where what was suppressed suppresses
-    too (Bolya et al., YOLACT, ICCV 2019, section 4.3); none.
+    too (fast NMS of Bolya et al., YOLACT, ICCV 2019); none.
     """
 
     score: float = 0.05
@@ -42,7 +46,10 @@ class Steps:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """An image's candidate boxes: corners, shape (n, 4) as x, y, x, y in pixels, scores and categories, shape (n,)."""
+    """An image's candidate boxes: corners, shape (n, 4) as x, y, x, y in pixels, scores and categories, shape (n,).
+
+    Categories are numbered from 0 on: large numbers would take pixels of the corners' precision.
+    """
 
     corners: Numbers
     scores: Numbers
@@ -92,7 +99,7 @@ def chosen(found: Candidates, steps: Steps) -> Places:
     if steps.nms != ALL_CLASSES:
         corners = _apart(corners, found.categories[order])
     suppress = _fast if steps.nms == FAST else _greedy
-    return order[suppress(corners, steps.iou)[: steps.keep]]
+    return order[suppress(corners, steps.iou, steps.keep)]
 
 
 def _apart(corners: Numbers, categories: Places) -> Numbers:
@@ -101,17 +108,21 @@ def _apart(corners: Numbers, categories: Places) -> Numbers:
     return np.asarray(corners + (categories * side)[:, None])
 
 
-def _greedy(corners: Numbers, iou: float) -> Places:
-    left, kept = np.arange(len(corners)), []
-    while len(left):
-        kept.append(left[0])
+def _greedy(corners: Numbers, iou: float, most: int) -> Places:
+    left, kept = np.arange(len(corners)), list[int]()
+    while len(left) and len(kept) < most:
+        kept.append(int(left[0]))
         left = left[1:][_overlaps(corners[left[:1]], corners[left[1:]])[0] <= iou]
     return np.array(kept, np.int64)
 
 
-def _fast(corners: Numbers, iou: float) -> Places:
-    surer = np.triu(_overlaps(corners, corners), 1)
-    return np.flatnonzero(surer.max(axis=0) <= iou)
+def _fast(corners: Numbers, iou: float, most: int) -> Places:
+    nearest = np.zeros(len(corners))
+    # Some rows at a time: all against all would not fit where there are very many.
+    for begin in range(0, len(corners), ROWS):
+        surer = np.triu(_overlaps(corners[begin : begin + ROWS], corners), begin + 1)
+        nearest = np.maximum(nearest, surer.max(axis=0))
+    return np.flatnonzero(nearest <= iou)[:most]
 
 
 def _overlaps(first: Numbers, second: Numbers) -> Numbers:
@@ -124,8 +135,19 @@ def _overlaps(first: Numbers, second: Numbers) -> Numbers:
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
+def timed_on(images: list[Candidates], base: Steps, seconds: float, now: Callable[[], float]) -> list[Candidates]:
+    """Returns images, drawn at random, that the reference's steps take so many seconds for, or all of them."""
+    drawn = [images[place] for place in np.random.default_rng(SEED).permutation(len(images))]
+    begun = now()
+    for count, one in enumerate(drawn, 1):
+        chosen(one, base)
+        if now() - begun >= seconds:
+            return drawn[:count]
+    return drawn
+
+
 def rate(images: list[Candidates], seconds: float, now: Callable[[], float]) -> Callable[[Steps], float]:
-    """Returns what times steps over all images, again and again for about so many seconds, in images/s."""
+    """Returns what times steps over these images, in whole rounds for so many seconds at least, in images/s."""
 
     def timed(steps: Steps) -> float:
         begun, count = now(), 0

@@ -45,8 +45,10 @@ def drawn(seed: int, count: int = 60) -> Candidates:
 
 
 @pytest.mark.parametrize("nms", steps.KINDS)
+@pytest.mark.parametrize("rows", [512, 7])
 @pytest.mark.parametrize("words", ["score=0.05", "score=0.4,iou=0.3", "top=20,keep=7", "iou=0,score=0", "iou=1"])
-def test_what_remains_is_what_each_rule_says(nms: str, words: str) -> None:
+def test_what_remains_is_what_each_rule_says(nms: str, words: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "ROWS", rows)
     rule = steps.parse(f"{words},nms={nms}", Steps())
     for seed in range(20):
         found = drawn(seed)
@@ -90,3 +92,11 @@ def test_a_rate_is_of_whole_rounds_over_all_images() -> None:
     times = iter([0.0, 0.4, 0.8, 1.2, 1.2])
     timed = steps.rate([drawn(1), drawn(2)], 1.0, lambda: next(times))
     assert timed(Steps()) == pytest.approx(6 / 1.2)
+
+
+def test_images_are_timed_that_the_reference_does_in_so_many_seconds() -> None:
+    images = [drawn(seed) for seed in range(50)]
+    times = iter(float(second) for second in range(100))
+    timed = steps.timed_on(images, Steps(), 10.0, lambda: next(times))
+    assert len(timed) == 10 and len({id(one) for one in timed}) == 10 and timed != images[:10]
+    assert len(steps.timed_on(images, Steps(), 1e9, lambda: 0.0)) == 50
