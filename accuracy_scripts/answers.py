@@ -63,6 +63,16 @@ def in_index_order(log: AnswerLog, total: int, dtype: str) -> NDArray[Any]:
     return ordered
 
 
+def payloads(data: list[Any], dtype: str) -> NDArray[Any]:
+    """Returns payloads in hexadecimal as `AnswerLog.decode` does; raises UsageError where one is none."""
+    try:
+        payload = _payload(data)
+    except (TypeError, ValueError, AttributeError):
+        raise UsageError("a payload is not hexadecimal, two digits a byte, of the same length as all others") from None
+    nowhere = np.zeros(len(payload), np.int64)
+    return AnswerLog(nowhere, nowhere, payload).decode(dtype)
+
+
 def coverage(indices: NDArray[np.int64], total: int) -> str | None:
     """Returns what keeps `indices` from naming each of 0 to total - 1 exactly once, in a sentence; None if nothing."""
     outside = indices[(indices < 0) | (indices >= total)]

@@ -89,12 +89,12 @@ def too_few(found: Difference, what: str, *, of_matches: bool) -> str:
 
 def _ends(difference: Score, samples: int, draws: int, values: int = 0) -> tuple[float, float]:
     """Returns the percentiles of a difference between which CONFIDENCE of the draws lie that have one."""
-    found = np.concatenate([difference(counts) for counts in _drawn(samples, draws, max(samples, values))])
+    found = np.concatenate([difference(counts) for counts in drawn(samples, draws, max(samples, values))])
     low, high = np.nanquantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
-def _drawn(samples: int, draws: int, values: int) -> Iterator[NDArray[np.int64]]:
+def drawn(samples: int, draws: int, values: int) -> Iterator[NDArray[np.int64]]:
     """Yields how often each sample is drawn, shape (some draws, samples), as many as `values` of each allow."""
     generator, some = np.random.default_rng(SEED), max(1, AT_ONCE // values)
     for begin in range(0, draws, some):

@@ -51,13 +51,20 @@ def mean_average_precision(categories: Sequence[Category], counts: NDArray[np.in
 
     A category of which a draw has no object is left out of that draw's mean, as COCO does; nan where all are.
     """
-    found = np.array([_average_precision(one, counts) for one in categories])
+    return mean_over_categories(np.array([average_precision(one, counts) for one in categories]))
+
+
+def mean_over_categories(found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the mean over categories, shape (draws,), of average precisions, shape (categories, draws), nan left out.
+
+    It is nan where all are.
+    """
     there = np.isfinite(found)
     total = np.where(there, found, 0.0).sum(axis=0)
-    return np.asarray(np.divide(total, there.sum(axis=0), out=np.full(len(counts), np.nan), where=there.any(axis=0)))
+    return np.asarray(np.divide(total, there.sum(axis=0), out=np.full(len(total), np.nan), where=there.any(axis=0)))
 
 
-def _average_precision(category: Category, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def average_precision(category: Category, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Returns the mean over thresholds of precision at RECALLS, shape (draws,); nan where there is no object."""
     objects = (counts @ category.objects).astype(np.float64)
     objects[objects == 0] = np.nan

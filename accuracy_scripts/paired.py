@@ -4,7 +4,7 @@ What both have right, or both have wrong, cancels out: only the samples on which
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,11 @@ class Outcomes:
     only_variant: int
     neither: int
     changed: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers themselves, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(Outcomes)}
 
     @property
     def total(self) -> int:
@@ -109,8 +114,18 @@ def compare(reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any])
     """Returns the outcomes of answers in index order, shape (n,) each; raises ValueError where there are none."""
     if not len(truth) or not len(reference) == len(variant) == len(truth):
         raise ValueError(f"{len(reference)} and {len(variant)} answers are no pairs for {len(truth)} samples")
-    one, other = reference == truth, variant == truth
-    counts = (one & other, one & ~other, ~one & other, ~one & ~other, reference != variant)
+    return counted(reference == truth, variant == truth, reference != variant)
+
+
+def counted(reference: NDArray[np.bool_], variant: NDArray[np.bool_], changed: NDArray[np.bool_]) -> Outcomes:
+    """Returns the outcomes of samples that each side has right or not, and that changed or not, shape (n,) each."""
+    counts = (
+        reference & variant,
+        reference & ~variant,
+        ~reference & variant,
+        ~reference & ~variant,
+        changed,
+    )
     return Outcomes(*(int(np.count_nonzero(count)) for count in counts))
 
 
@@ -180,11 +195,18 @@ def by_slice(
     reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any], slices: NDArray[Any]
 ) -> list[SliceOutcome]:
     """Returns the outcomes of each slice, in order; `slices` has each sample's, a whole number, shape (n,)."""
+    return sliced(reference == truth, variant == truth, reference != variant, slices)
+
+
+def sliced(
+    reference: NDArray[np.bool_], variant: NDArray[np.bool_], changed: NDArray[np.bool_], slices: NDArray[Any]
+) -> list[SliceOutcome]:
+    """Returns the same of samples that each side has right or not, and that changed or not, shape (n,) each."""
     labels = np.unique(slices)
     found = []
     for label in labels:
         own = slices == label
-        outcomes = compare(reference[own], variant[own], truth[own])
+        outcomes = counted(reference[own], variant[own], changed[own])
         low, high = outcomes.interval(1 - (1 - CONFIDENCE) / len(labels))
         found.append(SliceOutcome(int(label), outcomes, low, high))
     return found

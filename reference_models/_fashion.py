@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_scripts.top1 import score
+from accuracy_scripts import labels
 from reference_models.base import Workload
 from reference_models.datasets import fashion_mnist
 
@@ -33,8 +33,9 @@ def workload(name: str, folder: Path, build: Callable[[], "torch.nn.Module"]) ->
         output_shape=(fashion_mnist.CLASSES,),
         payload_dtype="int64",
         encode=argmax_class,
+        confidence=probability,
         metric="top1",
-        score=score,
+        judge=labels,
         target_factor=TARGET_FACTOR,
     )
 
@@ -44,3 +45,9 @@ def argmax_class(outputs: NDArray[Any]) -> NDArray[np.int64]:
     # numpy's own type of an index is int64 wherever LoadGen runs; asking for it again would cost as much.
     classes: NDArray[np.int64] = outputs.argmax(axis=1)
     return classes
+
+
+def probability(outputs: NDArray[Any]) -> NDArray[Any]:
+    """Returns the probability of each answer, shape (n,), from logits (n, classes)."""
+    shifted = outputs - outputs.max(axis=1, keepdims=True)
+    return np.asarray(1 / np.exp(shifted).sum(axis=1))

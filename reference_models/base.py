@@ -1,7 +1,7 @@
 """The contracts of a workload, of its dataset and of its model."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,16 +9,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_scripts.judge import Judge
 from common.errors import UsageError
 from reference_models.forms import Form, Normalization
+from reference_models.suppression import Steps
 
 if TYPE_CHECKING:
     import torch
 
 Indices = NDArray[np.int64] | Sequence[int]
 
+# From a batch of raw outputs to payloads, one row a sample.
+Encode = Callable[[NDArray[Any]], NDArray[Any]]
+
 # Is told the name of a stage as soon as that has ended; what passed since the last time it was told is the stage's.
 Mark = Callable[[str], None]
+
+
+def differs(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tells of which samples two sides' payloads are not the same, shape (n,), of one value or more each."""
+    return np.asarray((one != other).reshape(len(one), -1).any(axis=1))
 
 
 def unmarked(stage: str) -> None:
@@ -60,13 +70,19 @@ class Dataset(Protocol):
         ...
 
     def truth(self) -> NDArray[np.int64]:
-        """Returns the expected answer of every sample, shape (total,), in index order."""
+        """Returns what is expected of every sample, as the workload's judge takes it, in index order.
+
+        Its first axis is of length `total`: a class each, shape (total,), say.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Model:
-    """Files that a backend can load: their format, the SHA-256 of their content, and what was done to make them."""
+    """Files that a backend can load: their format, the SHA-256 of their content, and what was done to make them.
+
+    What is done to their outputs in another way than the reference does it is the last of that.
+    """
 
     format: str
     path: Path
@@ -90,10 +106,14 @@ class Workload:
     answers it; `normalization` is what was done to its pixels first. `encode` turns a batch of raw outputs
     (batch, *output_shape) into the payload that LoadGen logs, one row a sample: the task's final answer, as MLPerf's
     reference implementations log it; it is also given outputs that are no numbers, which fail the run whatever it
-    makes of them. `score` is the accuracy script's function from (answers in index order, truth) to metrics.
-    `target_factor` is the share of the reference's quality that counts. `calibrate` draws so many training samples from
-    the dataset's folder, none of which is in the evaluation set, the same each time; `training_sha256` is the digest of
-    what it draws from. What the reference's training wrote lies beside its weights, in reference.json.
+    makes of them. `confidence` tells of raw outputs how sure each answer is, shape (batch,), from 0 to 1. `judge` is
+    the accuracy script, whose chief metric is `metric`. `target_factor` is the share of the reference's quality that
+    counts. `calibrate` draws so many training samples from the dataset's folder, none of which is in the evaluation
+    set, the same each time; `training_sha256` is the digest of what it draws from. What the reference's training wrote
+    lies beside its weights, in reference.json.
+
+    Where answers take a detector's post-processing, `steps` are the reference's, and `encode_by` returns what encodes
+    by others; else both are None.
     """
 
     name: str
@@ -107,10 +127,13 @@ class Workload:
     normalization: Normalization
     output_shape: tuple[int, ...]
     payload_dtype: str
-    encode: Callable[[NDArray[Any]], NDArray[Any]]
+    encode: Encode
+    confidence: Callable[[NDArray[Any]], NDArray[Any]]
     metric: str
-    score: Callable[[NDArray[Any], NDArray[Any]], Mapping[str, Any]]
+    judge: Judge
     target_factor: float
+    steps: Steps | None = None
+    encode_by: Callable[[Steps], Encode] | None = None
 
     @property
     def quality(self) -> float:

@@ -50,7 +50,7 @@ def make(
     card: dict[str, Any] = {"format": model.format, "versions": _versions(maker), "chain": [*model.chain]}
     said = recipes.canonical([step])
     if calibration:
-        said += f", by {count} training samples"
+        said += f", by {len(calibration.indices)} training samples"
         card["calibration"] = {"dataset": workload.dataset_name, "indices": list(calibration.indices)}
     card["chain"].append(said)
     samples = recipes.form(model.chain).of_samples(calibration.samples, workload.normalization) if calibration else None
@@ -110,7 +110,8 @@ def _network(workload: Workload) -> list[Any]:
 
 def _training(workload: Workload) -> list[str]:
     """Returns the digests of the files that training samples come from, and of the sources that draw and form them."""
-    sources = (Path(inspect.getfile(workload.calibrate)), Path(forms.__file__))
+    drawn_by = Path(inspect.getfile(workload.calibrate)).parent
+    sources = (*sorted(drawn_by.glob("*.py")), Path(forms.__file__))
     return [workload.training_sha256, *map(sha256_file, sources)]
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 # Both compute in float32 but add in different orders; logits of a few units then differ by about 1e-5. The limit
-# also bounds the answers: two that differ can only be those of logits less than twice the limit apart.
+# also bounds the answers: two that differ can only be those of logits less than twice the limit apart, or, of a
+# detector, of a score or a corner as near to where it counts.
 TOLERANCE = 1e-3
 COMPARED_SAMPLES = 512
 BATCHES = (1, 3, 64, 256)
@@ -29,7 +30,7 @@ def write(workload: Workload, reference: Model, opset: int, dataset: Dataset, pa
     """
     network = load_network(workload, reference.path)
     write_atomically(path, exported(network, workload, opset))
-    return compare(network, path, resident(dataset))
+    return compare(network, path, resident(dataset), workload)
 
 
 def load_network(workload: Workload, weights: Path) -> "torch.nn.Module":
@@ -82,7 +83,9 @@ def resident(dataset: Dataset) -> NDArray[np.float32]:
     return samples
 
 
-def compare(network: "torch.nn.Module", model: Path, samples: NDArray[np.float32]) -> dict[str, Any]:
+def compare(
+    network: "torch.nn.Module", model: Path, samples: NDArray[np.float32], workload: Workload
+) -> dict[str, Any]:
     """Returns how far an ONNX file is from the network, over several batch sizes; raises TandemError if too far."""
     import onnxruntime
     import torch
@@ -104,7 +107,7 @@ def compare(network: "torch.nn.Module", model: Path, samples: NDArray[np.float32
     changed = {
         start + row
         for start, part in found
-        for row in np.flatnonzero(part.argmax(axis=1) != expected[start : start + len(part)].argmax(axis=1))
+        for row in np.flatnonzero(~_agree(workload, part, expected[start : start + len(part)]))
     }
     return {
         "max_abs_difference": worst,
@@ -112,6 +115,11 @@ def compare(network: "torch.nn.Module", model: Path, samples: NDArray[np.float32
         "compared_samples": len(samples),
         "compared_batches": list(BATCHES),
     }
+
+
+def _agree(workload: Workload, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tells of which samples two batches of raw outputs are the same answers."""
+    return workload.judge.agree(workload.encode(one), workload.encode(other))
 
 
 def _without_traces(model: "onnx.ModelProto") -> "onnx.ModelProto":

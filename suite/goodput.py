@@ -44,7 +44,7 @@ def _goodput(run: Evidence, facts: Facts) -> Goodput | None:
         return None
     if answers.indices.min() < 0 or answers.indices.max() >= facts.total:
         return None
-    right = int(np.count_nonzero(answers.decode(facts.payload_dtype) == facts.truth[answers.indices]))
+    right = int(np.count_nonzero(facts.judge.right(answers.decode(facts.payload_dtype), facts.truth[answers.indices])))
     sampled, rate = len(answers.indices), seen.throughput * in_time
     low, high = wilson_interval(right, sampled)
     return Goodput(rate * right / sampled, rate * low, rate * high, right, sampled, in_time)

@@ -22,8 +22,9 @@ def data_dir(given: str, environment: Mapping[str, str], cache: Path, dataset: s
     """Returns a dataset's folder: the flag's, else TANDEM_DATA where a file of it is there, else the cache's."""
     if given:
         return Path(given)
-    files = plugins.load("reference_models.datasets", "dataset", dataset).FILES["test"]
+    module = plugins.load("reference_models.datasets", "dataset", dataset)
+    files = module.FILES["test"]
     chosen = environment.get("TANDEM_DATA", "")
     if chosen and any((Path(chosen) / f"{file.name}{end}").exists() for file in files for end in ("", ".gz")):
         return Path(chosen)
-    return cache / "data" / dataset
+    return cache / "data" / str(module.FOLDER)

@@ -24,7 +24,7 @@ SOURCE_SUFFIXES = frozenset(
     {".bin", ".engine", ".json", ".npy", ".npz", ".onnx", ".pb", ".plan", ".pt", ".pt2", ".pth", ".py"}
     | {".safetensors", ".so", ".tflite", ".toml", ".xml"}
 )
-NOT_PLUGINS = {"base", "forms", "harness", "datasets"}
+NOT_PLUGINS = {"base", "forms", "harness", "datasets", "suppression"}
 BACKEND_MEMBERS = ("FORMATS", "ELIGIBLE", "OPTIONS", "version", "devices", "load")
 
 

@@ -92,8 +92,9 @@ def make(plan: Plan) -> Made:
     Raises UsageError where the backend cannot have it, RunFailed where a step fails.
     """
     workload, backend = plugins.workload(plan.workload), _backend(plan)
-    # What the backend cannot have is refused before anything takes long.
+    # What the backend or the workload cannot have is refused before anything takes long.
     recipes.check(plan.recipe, backend, plan.options)
+    recipes.check_answers(plan.recipe, workload)
     _check_device(plan)
     base = _model(plan, workload, recipes.formats(plan.recipe, backend))
     variant = recipes.fold(
@@ -190,7 +191,7 @@ def _search(
     if plan.tune_seconds is not None and plan.tune_seconds > known.get("tuned", {}).get("asked_s", 0):
         # What was tuned once serves those who ask for no more as well: two runs are only judged if served alike.
         known = {}
-    begun = known or {"artifact_check": _compared(plan, origin), "measured_at": store.now()}
+    begun = known or {"artifact_check": _compared(plan, origin, versions), "measured_at": store.now()}
     job = {
         "subject": subject,
         "terms": asdict(terms),
@@ -208,11 +209,21 @@ def _search(
     return answer
 
 
-def _compared(plan: Plan, origin: dict[str, Any]) -> Any:
-    """Returns how far an exported reference is from the reference itself: its card alone could have been rewritten."""
+def _compared(plan: Plan, origin: dict[str, Any], versions: list[str]) -> Any:
+    """Returns how far an exported reference is from the reference itself: its card alone could have been rewritten.
+
+    That is the same for all variants that are made of it.
+    """
     if origin["model"]["format"] != artifacts.EXPORT_FORMAT:
         return None
-    return call("compare", {"subject": origin}, plan.stall_timeout_s, "getting ready")
+    weights = plugins.workload(plan.workload).weights_sha256
+    key = digest_of([origin["workload"], origin["model"]["sha256"], weights, environment.fingerprint("cpu"), *versions])
+    kept = Path(plan.cache_dir) / "search" / f"compared-{key}.json"
+    known = {} if plan.search_again else _read(kept)
+    if not known:
+        known = call("compare", {"subject": origin}, plan.stall_timeout_s, "getting ready")
+        _keep(kept, known)
+    return known
 
 
 def call(task: str, job: dict[str, Any], stall_timeout_s: float, title: str, *, quiet: bool = False) -> Any:

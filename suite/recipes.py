@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from common import names as spelling
 from common.errors import UsageError
-from reference_models.base import Model, Workload
+from reference_models.base import Encode, Model, Workload
 from reference_models.forms import REFERENCE, Form, Normalization
+from reference_models.suppression import Steps
 from suite import plugins
 from suite.parameters import SEPARATOR, Numbers, Values, joined, numbers
 from suite.plugins import BackendDescription
@@ -25,6 +26,8 @@ PACKAGE, KIND = "suite.optimizations", "optimization"
 # The step whose model rounds as another arithmetic does, and multiplies in float32.
 EMULATION = "emulate"
 EMULATED = "its recipe emulates another arithmetic, so that it has an accuracy and no throughput of its own"
+# The step that leaves the model as it is and makes other answers of its outputs.
+POSTPROCESSING = "postprocess"
 # The step whose model takes images in another form than the reference: steps behind it are given samples in that form.
 INPUT = "input"
 
@@ -138,6 +141,14 @@ class InputMaker(Maker, Protocol):
         ...
 
 
+class Postprocessing(Setter, Protocol):
+    """The setter of how answers are made of outputs; the model's chain has it as its last."""
+
+    def steps(self, workload: Workload, parameters: Mapping[str, str]) -> Steps:
+        """Returns those of a workload; raises UsageError where it has none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Step:
     """An optimization and its parameters."""
@@ -196,8 +207,11 @@ def check(recipe: str, backend: BackendDescription, options: Mapping[str, str]) 
     """Raises UsageError for runtime options, or a recipe's steps, that a backend cannot have."""
     runtime_options(backend, options)
     before: Step | None = None
-    for step in parse(recipe):
+    steps = parse(recipe)
+    for number, step in enumerate(steps, 1):
         _optimization(step.name).check(backend, step.parameters)
+        if step.name == POSTPROCESSING and any(changes_answers(one) for one in steps[number:]):
+            raise UsageError(f"{POSTPROCESSING} comes behind all that makes the model: put it last, and once.")
         if not _makes(step.name):
             continue
         if before and step.name == INPUT:
@@ -210,9 +224,35 @@ def check(recipe: str, backend: BackendDescription, options: Mapping[str, str]) 
         before = step
 
 
+def check_answers(recipe: str, workload: Workload) -> None:
+    """Raises UsageError where a recipe makes answers in a way that a workload does not have."""
+    for step in parse(recipe):
+        if step.name == POSTPROCESSING:
+            cast(Postprocessing, _optimization(POSTPROCESSING)).steps(workload, step.parameters)
+
+
 def made_by(recipe: str) -> list[str]:
     """Returns the one text of each step of a recipe that makes a model."""
     return [canonical([step]) for step in parse(recipe) if _makes(step.name)]
+
+
+def chained_by(recipe: str) -> list[str]:
+    """Returns the one text of each step of a recipe that a model's chain names: what makes it, and its answers."""
+    return [canonical([step]) for step in parse(recipe) if changes_answers(step)]
+
+
+def changes_answers(step: Step) -> bool:
+    """Tells whether a step makes a model, or other answers of its outputs: a model's chain names it."""
+    return _makes(step.name) or step.name == POSTPROCESSING
+
+
+def encode(workload: Workload, chain: Sequence[str]) -> Encode:
+    """Returns what makes answers of a model's outputs, by what was done to make it."""
+    if chain[-1:] and chain[-1].partition(":")[0] == POSTPROCESSING and workload.encode_by:
+        (step,) = parse(chain[-1])
+        found = cast(Postprocessing, _optimization(POSTPROCESSING))
+        return workload.encode_by(found.steps(workload, step.parameters))
+    return workload.encode
 
 
 def emulated(recipe: str) -> bool:

@@ -1,7 +1,7 @@
 """What a child process measures: a workload's model on a backend, with its data, as the job describes it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ Beat = Callable[[int], None]
 class Subject:
     """Everything that is needed to load sessions and to feed them: the samples are in the form that the model takes.
 
+    The workload encodes as the variant does.
+
     `beat` is told how many samples were answered, whenever some were: a sign of life, for whoever waits.
     """
 
@@ -45,7 +47,7 @@ class Subject:
             raise UsageError(f"The model {model['path']} was changed while it was being used; start again.")
         chain = tuple(model["chain"])
         return Subject(
-            workload=workload,
+            workload=replace(workload, encode=recipes.encode(workload, chain)),
             dataset=workload.open_dataset(Path(description["data_dir"])).taken(recipes.form(chain)),
             backend=plugins.backend(description["backend"]),
             model=Model(model["format"], Path(model["path"]), model["sha256"], chain),

@@ -210,7 +210,7 @@ def facts_of(workload: Workload, dataset: Dataset) -> Facts:
         dataset_sha256=dataset.digest,
         preprocessing=dataset.preprocessing,
         truth=dataset.truth(),
-        score=workload.score,
+        judge=workload.judge,
         metric=workload.metric,
         target=workload.target,
         payload_dtype=workload.payload_dtype,
@@ -234,7 +234,7 @@ def _apply(name: str, rule: Rule, pair: Pair) -> Check:
         return rule(pair)
     except TandemError as error:
         return Check(name, False, str(error))
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
         # Evidence is not trusted to be well formed, and what cannot be judged does not count.
         return Check(name, False, f"cannot be judged: {type(error).__name__}: {error}")
 

@@ -8,6 +8,7 @@ Exit codes: 0 certified, 1 not, or the evidence is damaged, 2 no such evidence, 
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,7 @@ from accuracy_scripts.paired import (
     Certificate,
     Outcomes,
     SliceOutcome,
-    by_class,
     certify,
-    compare,
 )
 from common.errors import TandemError, UsageError
 from common.files import canonical_json
@@ -55,7 +54,7 @@ def main(arguments: list[str]) -> int:
     facts = facts_for(reference, DATA_DIR.value, os.environ)
     _check_alike(reference, variant, facts)
     ours, theirs = (_answers(run, facts) for run in (reference, variant))
-    outcomes, classes = compare(ours, theirs, facts.truth), by_class(ours, theirs, facts.truth)
+    outcomes, classes = facts.judge.compare(ours, theirs, facts.truth), facts.judge.by_class(ours, theirs, facts.truth)
     allowed = (1 - plugins.workload(facts.workload).target_factor) * outcomes.reference_share
     certificate = certify(outcomes, allowed if MARGIN.value is None else MARGIN.value / 100)
     names = tuple(str(run.get("variant", "recipe") or "reference") for run in (reference, variant))
@@ -91,14 +90,11 @@ def _check_alike(reference: Evidence, variant: Evidence, facts: Facts) -> None:
 def _answers(run: Evidence, facts: Facts) -> NDArray[Any]:
     if run.answers is None:
         raise TandemError(f"The accuracy log of {run.folder} cannot be read.")
-    answers = in_index_order(run.answers, facts.total, facts.payload_dtype)
-    if answers.ndim != 1:
-        raise UsageError(f"{facts.workload} does not answer with a class each: its runs are not compared so far.")
-    return answers
+    return in_index_order(run.answers, facts.total, facts.payload_dtype)
 
 
 def _text(
-    facts: Facts, names: tuple[str, ...], outcomes: Outcomes, certificate: Certificate, classes: list[SliceOutcome]
+    facts: Facts, names: tuple[str, ...], outcomes: Outcomes, certificate: Certificate, classes: Sequence[SliceOutcome]
 ) -> str:
     ours, theirs = 100 * outcomes.reference_share, 100 * outcomes.variant_share
     low, high = (100 * end for end in outcomes.interval())
@@ -108,7 +104,7 @@ def _text(
         (
             f"{facts.workload}, {outcomes.total:,} samples: {names[1]} against {names[0]}",
             "",
-            f"  accuracy     {theirs:.2f} % against {ours:.2f} %: {100 * outcomes.difference:+.2f} points "
+            f"  {facts.judge.TITLE:<12} {theirs:.2f} % against {ours:.2f} %: {100 * outcomes.difference:+.2f} points "
             f"({100 * CONFIDENCE:g} % {low:+.2f} to {high:+.2f}; p = {outcomes.p_value:.2g})",
             f"  changed      {outcomes.changed:,} answers ({100 * outcomes.changed / outcomes.total:.2f} %): "
             f"{outcomes.only_reference:,} right to wrong, {outcomes.only_variant:,} wrong to right, "
@@ -119,7 +115,7 @@ def _text(
                 else ()
             ),
             f"  worst class  {worst.label}: {100 * worst.outcomes.difference:+.2f} points of "
-            f"{worst.outcomes.total:,} samples (all classes at once, {100 * CONFIDENCE:g} % "
+            f"{worst.outcomes.total:,} {facts.judge.COUNTED} (all classes at once, {100 * CONFIDENCE:g} % "
             f"{100 * worst.low:+.2f} to {100 * worst.high:+.2f})",
             "",
             f"{_sentence(certificate)}",
@@ -142,7 +138,7 @@ def _sentence(certificate: Certificate) -> str:
 
 
 def _json(
-    facts: Facts, names: tuple[str, ...], outcomes: Outcomes, certificate: Certificate, classes: list[SliceOutcome]
+    facts: Facts, names: tuple[str, ...], outcomes: Outcomes, certificate: Certificate, classes: Sequence[SliceOutcome]
 ) -> str:
     low, high = outcomes.interval()
     record = {
@@ -150,7 +146,7 @@ def _json(
         "workload": facts.workload,
         "reference": names[0],
         "variant": names[1],
-        "outcomes": outcomes.__dict__,
+        "outcomes": outcomes.counts,
         "difference": outcomes.difference,
         "low_95": low,
         "high_95": high,
@@ -159,7 +155,7 @@ def _json(
         "outcome": certificate.outcome,
         "more_samples": certificate.more_samples,
         "classes": [
-            {"label": one.label, **one.outcomes.__dict__, "low_95": one.low, "high_95": one.high} for one in classes
+            {"label": one.label, **one.outcomes.counts, "low_95": one.low, "high_95": one.high} for one in classes
         ],
     }
     return canonical_json(record).rstrip()

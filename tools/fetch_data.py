@@ -48,9 +48,13 @@ GZIP_SLACK_BYTES = 1 << 16
 
 
 class Dataset(Protocol):
-    """What this tool uses of a dataset's module; `FILES` maps a split to its files, `UPSTREAM` serves them."""
+    """What this tool uses of a dataset's module: `FILES` maps a split to its files, which `UPSTREAM` serves.
+
+    `FOLDER` is where they lie, in the cache and elsewhere: another dataset may be made of the same.
+    """
 
     NAME: str
+    FOLDER: str
     UPSTREAM: str
     FILES: dict[str, tuple["DataFile", ...]]
 
@@ -341,7 +345,7 @@ def package_source(job: Fetch, package: str, command_s: float) -> Source:
                 problem = command(["dpkg-deb", "-x", *archives, "unpacked"], folder, command_s)
             if problem:
                 raise Unavailable(problem)
-            yield folder / "unpacked" / SYSTEM.relative_to("/") / job.dataset.NAME
+            yield folder / "unpacked" / SYSTEM.relative_to("/") / job.dataset.FOLDER
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -402,11 +406,11 @@ def main(arguments: list[str]) -> int:
     given = FROM.value or os.environ.get("TANDEM_DATA")
     places = Places(
         given=Path(given) if given else None,
-        system=SYSTEM / dataset.NAME,
+        system=SYSTEM / dataset.FOLDER,
         upstream=dataset.UPSTREAM,
-        package=f"dataset-{dataset.NAME}",
+        package=f"dataset-{dataset.FOLDER}",
     )
-    target = cache_dir(CACHE.value, os.environ) / "data" / dataset.NAME
+    target = cache_dir(CACHE.value, os.environ) / "data" / dataset.FOLDER
     fetch(dataset, SPLIT.value, target, places, lambda line: print(line, file=sys.stderr))
     return 0
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import UsageError
 from common.files import digest_of
 from reference_models.base import Dataset, Workload
 
@@ -41,6 +42,8 @@ def prepare(workload: Workload, model: Path, data: Path, folder: Path, count: in
     key = digest_of({"layout": LAYOUT, "data": dataset.digest, "how": dataset.preprocessing, "count": count})
     samples = folder / key[:16]
     labels = dataset.truth()[:count]
+    if labels.ndim != 1:
+        raise UsageError(f"{workload.name} has no label a sample, as upstream's harness takes them. Name a classifier.")
     if not _whole(samples, count):
         _write(dataset, labels, samples)
     return Prepared(workload.name, model, samples, labels)

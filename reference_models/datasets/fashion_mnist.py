@@ -4,23 +4,23 @@ Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchma
 Algorithms", arXiv 1708.07747. The digests are of the uncompressed IDX files, since distributions differ in gzip.
 """
 
-import copy
 import gzip
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UsageError
 from common.files import digest_of, sha256_bytes
-from reference_models.base import Calibration, Indices, Mark, unmarked
-from reference_models.forms import RAW, REFERENCE, Form, Normalization
+from reference_models.base import Calibration
+from reference_models.datasets._pictures import Pictures
+from reference_models.forms import REFERENCE, Normalization
 
 NAME = "fashion-mnist"
+# Of its folder in a cache.
+FOLDER = NAME
 LICENCE = "MIT, Copyright 2017 Zalando SE"
 # A mirror only has to have FILE.gz under its address.
 UPSTREAM = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion"
@@ -105,12 +105,7 @@ def labels(folder: Path, split: str) -> NDArray[np.int64]:
 
 def preprocess(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns images as the networks want them: float32, shape (n, 1, 28, 28), normalised."""
-    return in_form(pixels, REFERENCE)
-
-
-def in_form(pixels: NDArray[np.uint8], form: Form) -> NDArray[Any]:
-    """Returns images (n, 28, 28) in the form in which a model takes them."""
-    return form.of_pixels(pixels[:, None], NORMALIZATION)
+    return np.asarray(REFERENCE.of_pixels(pixels[:, None], NORMALIZATION), np.float32)
 
 
 def calibrate(folder: Path, count: int) -> Calibration:
@@ -125,100 +120,9 @@ def calibrate(folder: Path, count: int) -> Calibration:
     return Calibration(preprocess(pixels[indices]), tuple(indices))
 
 
-def compress(pixels: NDArray[np.uint8]) -> list[bytes]:
-    """Returns each image of (n, 28, 28) as a zlib stream of its own: the files hold all in one, and none alone."""
-    return [zlib.compress(image.tobytes()) for image in pixels]
-
-
-def decompress(streams: Sequence[bytes]) -> NDArray[np.uint8]:
-    """Returns the images of zlib streams, shape (n, 28, 28)."""
-    size = SHAPE[1] * SHAPE[2]
-    return _pixels(b"".join([zlib.decompress(stream, bufsize=size) for stream in streams]))
-
-
-def _pixels(content: bytes) -> NDArray[np.uint8]:
-    """Returns images that lie one behind the other, shape (n, 28, 28)."""
-    return np.frombuffer(content, np.uint8).reshape(-1, *SHAPE[1:])
-
-
-class FashionMnist:
-    """The test split as a sample library; a sample is stored as a zlib stream, or as pixels where a form says so."""
+class FashionMnist(Pictures):
+    """The test split as a sample library, with its labels."""
 
     def __init__(self, folder: Path) -> None:
-        self._pixels = images(folder, "test")
-        self._labels = labels(folder, "test")
-        self.total = len(self._pixels)
-        self.digest = digest_of([file.sha256 for file in FILES["test"]])
-        self.preprocessing = PREPROCESSING
-        self._resident: NDArray[Any]
-        self._streams: list[bytes] = []
-        self._rows: NDArray[np.int64] | None = None
-        self._form = REFERENCE
-        self.unload()
-
-    def taken(self, form: Form) -> "FashionMnist":
-        """Returns the same samples, none of them resident, in another form."""
-        other = copy.copy(self)
-        other._form, other.preprocessing = form, form.said(NORMALIZATION)
-        other.unload()
-        return other
-
-    def load(self, indices: Indices, decoded: bool = True) -> None:
-        """Makes these samples resident, preprocessed or in their stored form."""
-        # LoadGen names some samples twice, for MultiStream.
-        wanted = np.unique(np.asarray(indices, np.int64))
-        self.unload()
-        if decoded:
-            self._resident = in_form(self._pixels[wanted], self._form)
-            # Nobody who is given a sample where it lies may change it.
-            self._resident.flags.writeable = False
-        else:
-            pixels = self._pixels[wanted]
-            self._streams = [one.tobytes() for one in pixels] if self._form.stored == RAW else compress(pixels)
-        # Where all are decoded, a sample's row is its index; one that is not resident has a row that is refused.
-        if len(wanted) < self.total or not decoded:
-            self._rows = np.full(self.total, self.total, np.int64)
-            self._rows[wanted] = np.arange(len(wanted))
-
-    def unload(self) -> None:
-        """Drops what is resident."""
-        self._resident = np.empty((0, *self._form.shape(SHAPE)), self._form.dtype)
-        self._streams = []
-        self._rows = None
-
-    def batch(self, indices: Indices) -> NDArray[Any]:
-        """Returns the samples as one array, of shape (n, 1, 28, 28) as the reference takes them.
-
-        One that is resident is given where it lies: a copy of it takes a query of one sample several microseconds.
-        """
-        if self._rows is not None and self._streams:
-            return self._prepared(self._rows.take(indices), unmarked)
-        rows: Indices = indices if self._rows is None else self._rows.take(indices)
-        if len(rows) != 1:
-            return self._resident.take(rows, axis=0)
-        # A slice, since its strides are those of a batch: what torch compiles depends on them.
-        found = self._resident[rows[0] : rows[0] + 1]
-        if not len(found):
-            raise IndexError(f"sample {indices[0]} is not resident")
-        return found
-
-    def batch_marked(self, indices: Indices, mark: Mark) -> NDArray[Any]:
-        """Returns the same, and marks what is done for it."""
-        if self._rows is not None and self._streams:
-            return self._prepared(self._rows.take(indices), mark)
-        samples = self.batch(indices)
-        mark("gather")
-        return samples
-
-    def _prepared(self, rows: NDArray[np.int64], mark: Mark) -> NDArray[Any]:
-        streams = [self._streams[row] for row in rows.tolist()]
-        mark("gather")
-        pixels = _pixels(b"".join(streams)) if self._form.stored == RAW else decompress(streams)
-        mark("decode")
-        samples = in_form(pixels, self._form)
-        mark("preprocess")
-        return samples
-
-    def truth(self) -> NDArray[np.int64]:
-        """Returns the labels in index order."""
-        return self._labels
+        digest = digest_of([file.sha256 for file in FILES["test"]])
+        super().__init__(images(folder, "test"), labels(folder, "test"), NORMALIZATION, digest)

@@ -3,13 +3,14 @@
 A rule is a pure function of a pair of runs. What it cannot read does not pass: nothing that is missing may count.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_scripts.judge import Judge
 from scenarios import multi_stream, offline, server, single_stream
 from scenarios.base import LoadRules
 from suite.evidence import Evidence
@@ -43,7 +44,7 @@ class Facts:
     dataset_sha256: str
     preprocessing: str
     truth: NDArray[np.int64]
-    score: Callable[[NDArray[Any], NDArray[Any]], Mapping[str, Any]]
+    judge: Judge
     metric: str
     target: float
     payload_dtype: str

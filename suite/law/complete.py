@@ -29,4 +29,4 @@ def metrics_of(run: Evidence, facts: Facts) -> Mapping[str, Any]:
     """Returns the accuracy script's metrics of a run's log; raises TandemError where not all is answered once."""
     if run.answers is None:
         raise TandemError("the accuracy log cannot be read")
-    return facts.score(in_index_order(run.answers, facts.total, facts.payload_dtype), facts.truth)
+    return facts.judge.score(in_index_order(run.answers, facts.total, facts.payload_dtype), facts.truth)

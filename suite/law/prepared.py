@@ -13,8 +13,8 @@ from suite.law.base import Check, Facts, Pair, judged, whole
 
 NAME = "prepared"
 
-# Within the tolerance only an answer whose two best classes lie closer than twice it can change: of the samples
-# compared hardly ever one.
+# Within the tolerance only an answer whose two best classes lie closer than twice it can change, or a detection that is
+# as near to being shown: of the samples compared hardly ever one.
 MOST_CHANGED = 1
 
 # By what they are called for people: where they stand in the preparation, and where in the record.
@@ -69,7 +69,7 @@ def _made(run: Evidence) -> Iterator[str]:
         return
     if _from_export(run) and not str(chain[1]).startswith(EXPORTED):
         yield f"its model was made of {chain[1]!r}, and not of an export of the reference"
-    steps, said = recipes.made_by(recipe), chain[begin:]
+    steps, said = recipes.chained_by(recipe), chain[begin:]
     if len(said) != len(steps) or any(
         str(one).split(", by ")[0] != step for one, step in zip(said, steps, strict=True)
     ):

@@ -147,7 +147,8 @@ def _judge(pair: Pair, sensitivity: Sensitivity, compared: Compared) -> Check:
 def _scored(facts: Facts, compared: Compared) -> tuple[int, int]:
     """Returns how many answers were right in the accuracy run alone, and in the performance run alone."""
     truth = facts.truth[compared.performance.indices]
-    now, before = (log.decode(facts.payload_dtype) == truth for log in (compared.performance, compared.accuracy))
+    logs = compared.performance, compared.accuracy
+    now, before = (facts.judge.right(log.decode(facts.payload_dtype), truth) for log in logs)
     return int((before & ~now).sum()), int((now & ~before).sum())
 
 

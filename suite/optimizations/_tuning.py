@@ -2,7 +2,7 @@
 
 A model that was pruned in one go is trained to give, to training samples, the answers of the model that it was made of:
 distillation, which needs no labels (Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015). So
-outputs have to be logits of classes, which those of all workloads are so far. Weights that are zero stay zero.
+outputs have to be logits of classes, as a detector's are not. Weights that are zero stay zero.
 """
 
 from collections.abc import Callable, Mapping
@@ -84,6 +84,8 @@ def train(
     model, inputs = onnx.load(target), torch.from_numpy(samples)
     pupil = Network(model)
     wanted = _answers(Network(onnx.load(source)), inputs)
+    if wanted.ndim != 2:
+        raise UsageError("tune trains by the logits of classes, and this network gives something else. Leave it out.")
     before = _divergence(_answers(pupil, inputs), wanted).item()
     weights = pupil.trained()
     _fit(pupil, list(weights.values()), inputs, wanted, _epochs(parameters), beat)

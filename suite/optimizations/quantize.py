@@ -15,8 +15,8 @@ from common.errors import UsageError
 from common.files import digest_of, sha256_bytes, sha256_file
 from reference_models.base import Workload
 from suite.optimizations import _powers, _quantize_torch, _weights_alone
-from suite.optimizations._onnx import KEEPING, check_backend, kept
-from suite.parameters import KEEP, Values
+from suite.optimizations._onnx import KEEPING, check_backend, kept, layers
+from suite.parameters import KEEP, Values, joined
 from suite.plugins import BackendDescription
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ CHOICES = {
     "range": ("full", "reduced"),
     "samples": ("256", "64", "1024"),
     "group": ("32", "16", "64", "128"),
+    "layers": ("all", "but-ends"),
 }
 PARAMETERS: Mapping[str, Values] = {**CHOICES, **KEEPING}
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "torch", "torchao")
@@ -67,6 +68,8 @@ def check(backend: BackendDescription, parameters: Mapping[str, str]) -> None:
     else:
         check_backend("quantize", backend)
         _check_onnxruntime(parameters)
+    if KEEP in parameters and "layers" in parameters:
+        raise UsageError("keep of quantize names the layers that it leaves as they are: leave layers out.")
     others = [name for name in parameters if name not in (MAIN, KEEP)]
     if parameters[MAIN] in _quantize_torch.FLOATS and others:
         raise UsageError(
@@ -180,7 +183,11 @@ def _kept(source: Path, parameters: Mapping[str, str]) -> list[str]:
     """Returns the names of the nodes that stay in float32; what their neighbours take and give is rounded still."""
     import onnx
 
-    return [name for layer in kept("quantize", onnx.load(source), parameters) for name in layer.names]
+    model = onnx.load(source)
+    if _value(parameters, "layers") == "but-ends":
+        # The first sees the image and the last makes the answer: what rounds worst, and is least of the work.
+        parameters = {**parameters, KEEP: joined({0, len(layers(model)) - 1})}
+    return [name for layer in kept("quantize", model, parameters) for name in layer.names]
 
 
 def _float16(source: Path, target: Path, without: list[str]) -> None:

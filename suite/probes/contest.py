@@ -158,12 +158,6 @@ def _answered(side: Side, order: Sequence[int], outputs: NDArray[Any] | None = N
     return ordered
 
 
-def confidence(outputs: NDArray[Any]) -> NDArray[Any]:
-    """Returns the probability that a classifier gives its answer, shape (n,), from its logits, shape (n, classes)."""
-    shifted = outputs - outputs.max(axis=1, keepdims=True)
-    return np.asarray(1 / np.exp(shifted).sum(axis=1))
-
-
 def block(reference: Timed, variant: Timed, rate: Callable[[Timed], float]) -> Block:
     """Returns one block of four turns of two of whatever `rate` times."""
     outside = random.random() < 0.5

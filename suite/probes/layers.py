@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_scripts.paired import CERTIFIED, CONFIDENCE, Certificate, Outcomes, certify, compare
+from accuracy_scripts.paired import CERTIFIED, CONFIDENCE, Certificate, Outcomes, certify
 from common.errors import RunFailed, UsageError
 from common.files import sha256_file
 from reference_models.base import Model, Workload
@@ -109,15 +109,15 @@ def outputs(subject: Subject, indices: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def answers(workload: Workload, raw: NDArray[Any]) -> NDArray[Any]:
-    """Returns the answers of raw outputs, shape (n,)."""
-    return workload.encode(raw).reshape(-1)
+    """Returns the answers of raw outputs, shape (n,) or (n, k)."""
+    return workload.encode(raw)
 
 
 def judged(
     workload: Workload, before: NDArray[Any], after: NDArray[Any], truth: NDArray[Any]
 ) -> tuple[Outcomes, Certificate]:
     """Returns what became of each sample, and whether the loss is within what the workload's target allows."""
-    outcomes = compare(before, after, truth)
+    outcomes = workload.judge.compare(before, after, truth)
     return outcomes, certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share)
 
 
@@ -131,7 +131,7 @@ def loses(outcomes: Outcomes, certificate: Certificate) -> bool:
 class Ranking:
     """The samples by which layers are ranked: `flipped`, whose answers the whole step changes, and as many `others`.
 
-    `raw` are the outputs before the step to all of them, shape (n, classes), the flipped ones first.
+    `raw` are the outputs before the step to all of them, shape (n, *output_shape), the flipped ones first.
     """
 
     trial: Trial
@@ -151,20 +151,19 @@ class Ranking:
     def changed(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
         """Tells of which samples such outputs change the answer."""
         workload = self.trial.before.workload
-        different: NDArray[np.bool_] = answers(workload, raw) != answers(workload, self.raw)
-        return different
+        return ~workload.judge.agree(answers(workload, raw), answers(workload, self.raw))
 
 
 def ranking(trial: Trial, raw: NDArray[Any], changed: NDArray[np.bool_]) -> Ranking:
     """Returns changed samples, evenly from all of them, and as many others: those that are nearest to a change.
 
-    Nearest are those whose two greatest outputs before the step, `raw`, shape (n, classes), lie closest together.
+    Nearest are those whose answers are least sure by the outputs before the step, `raw`, shape (n, *output_shape).
     """
     flipped, others = np.flatnonzero(changed), np.flatnonzero(~changed)
     count = min(len(flipped), MOST_RANKING)
     chosen = flipped[np.arange(count) * len(flipped) // max(1, count)]
-    two = np.partition(raw[others], -2, axis=1)[:, -2:]
-    nearest = np.sort(others[np.argsort(two[:, 1] - two[:, 0], kind="stable")[:count]])
+    sure = trial.before.workload.confidence(raw[others])
+    nearest = np.sort(others[np.argsort(sure, kind="stable")[:count]])
     return Ranking(trial, chosen, nearest, raw[np.concatenate([chosen, nearest])])
 
 
@@ -185,7 +184,7 @@ def find(trial: Trial, layers: Sequence[Described], most: int, phase: Phase) -> 
     phase("answering the evaluation set", 2 * len(every))
     raw = outputs(trial.before, every)
     before, after = answers(workload, raw), answers(workload, trial.outputs(trial.kept, every))
-    ranked = ranking(trial, raw, before != after)
+    ranked = ranking(trial, raw, ~workload.judge.agree(after, before))
     found: dict[str, Any] = {"before": before.tolist(), "after": after.tolist(), "effects": [], "kept": []}
     found["ranking"] = {"flipped": ranked.flipped.tolist(), "others": ranked.others.tolist()}
     if not len(ranked.flipped) or not loses(*judged(workload, before, after, dataset.truth())):

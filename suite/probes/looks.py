@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_scripts.paired import CONFIDENCE, compare
+from accuracy_scripts.paired import CONFIDENCE
 from reference_models.base import Dataset, Indices, Mark, Workload
 from reference_models.forms import Form
 from suite.probes import contest
@@ -65,17 +65,17 @@ def order(total: int, seed: int) -> NDArray[np.int64]:
 
 
 def certainly_below(reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any], workload: Workload) -> bool:
-    """Tells whether a variant misses its target with 95 %, by answers to the same samples, shape (n,) each.
+    """Tells whether a variant misses its target with 95 %, by answers to the same samples, (n,) or (n, k) each.
 
-    Its accuracy is the reference's, which is known of all samples, and the difference of both; Newcombe's interval of
-    the difference is widened so that it holds for all looks together (Bonferroni).
+    Its accuracy is the reference's, which is known of all samples, and the difference of both; the interval of the
+    difference is widened so that it holds for all looks together (Bonferroni).
     """
-    _, high = compare(reference, variant, truth).interval(1 - (1 - CONFIDENCE) / LOOKS)
+    _, high = workload.judge.compare(reference, variant, truth).interval(1 - (1 - CONFIDENCE) / LOOKS)
     return workload.quality + 100 * high < workload.target
 
 
-def answers(side: Side, seed: int, seconds: float, reference: Sequence[int] | None) -> tuple[NDArray[Any], str]:
-    """Returns the answers to the first samples in the seed's order, shape (n,), and what ended them.
+def answers(side: Side, seed: int, seconds: float, reference: Sequence[Any] | None) -> tuple[NDArray[Any], str]:
+    """Returns the answers to the first samples in the seed's order, shape (n,) or (n, k), and what ended them.
 
     They are as many as are needed and fit the time.
 
@@ -84,16 +84,21 @@ def answers(side: Side, seed: int, seconds: float, reference: Sequence[int] | No
     """
     subject = side.subject
     samples = order(subject.dataset.total, seed)[: None if reference is None else len(reference)]
-    found: NDArray[Any] = np.empty(0, np.int64)
-    started = time.perf_counter()
+    found: NDArray[Any] = np.empty(0, subject.workload.payload_dtype)
+    answering_s = 0.0
     for size in sorted({*(size for size in SIZES if size < len(samples)), len(samples)}):
-        if len(found) and (time.perf_counter() - started) * size / len(found) > seconds:
+        if len(found) and answering_s * size / len(found) > seconds:
             return found, TIME
+        started = time.perf_counter()
         part = Part(subject.dataset, samples[len(found) : size])
         part.load(range(part.total))
         more = contest.answers(replace(side, subject=replace(subject, dataset=part)))
-        found = np.concatenate([found, more.reshape(-1)])
+        found = np.concatenate([found, more]) if len(found) else more
+        # Judging is not answering: it takes as long however many are left.
+        answering_s += time.perf_counter() - started
         truth = subject.dataset.truth()[samples[:size]]
-        if reference is not None and certainly_below(np.array(reference[:size]), found, truth, subject.workload):
+        if reference is not None and certainly_below(
+            np.array(reference[:size], found.dtype), found, truth, subject.workload
+        ):
             return found, CERTAIN
     return found, ALL

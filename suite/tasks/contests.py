@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import UsageError
+from reference_models.base import differs
 from suite.channel import Channel
 from suite.subject import Subject
 from suite.tasks.runs import arithmetic_of
@@ -41,7 +42,7 @@ def look(job: dict[str, Any], channel: Channel) -> Any:
 def answer(job: dict[str, Any], channel: Channel) -> Any:
     """Returns a variant's answers to the evaluation set, and which arithmetic ran.
 
-    `confidence` is the probability of each answer, `changes_with_batch` how many answers other batches change.
+    `confidence` is how sure each answer is, `changes_with_batch` how many answers other batches change.
     """
     from suite.probes import contest as probing
 
@@ -55,9 +56,9 @@ def answer(job: dict[str, Any], channel: Channel) -> Any:
     answers = probing.answers(side, outputs)
     others = probing.otherwise_batched(side)
     return {
-        "answers": answers.reshape(-1).tolist(),
-        "confidence": probing.confidence(outputs).tolist(),
-        "changes_with_batch": int(np.count_nonzero(others != answers)),
+        "answers": answers.tolist(),
+        "confidence": subject.workload.confidence(outputs).tolist(),
+        "changes_with_batch": int(np.count_nonzero(differs(others, answers))),
         "arithmetic": arithmetic,
         "version": subject.backend.version(),
     }

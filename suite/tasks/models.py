@@ -70,7 +70,7 @@ def compare(job: dict[str, Any], channel: Channel) -> Any:
     channel.phase("comparing the artifact with the reference", silent=True)
     subject = Subject.open(job["subject"])
     network = export.load_network(subject.workload, subject.workload.weights)
-    found = export.compare(network, subject.model.path, export.resident(subject.dataset))
+    found = export.compare(network, subject.model.path, export.resident(subject.dataset), subject.workload)
     return {
         "samples": found["compared_samples"],
         "max_abs_difference": found["max_abs_difference"],

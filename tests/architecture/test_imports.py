@@ -25,7 +25,7 @@ RUNTIME_FILES = (
     "tools/reference_model.py",
 )
 # These are nothing without torch, and are themselves imported only where a model is built.
-TORCH_FILES = ("reference_models/*/network.py", "tools/train.py")
+TORCH_FILES = ("reference_models/*/network.py", "tools/train/*.py")
 # Slow to import, and needed by few.
 LATE = RUNTIMES | {"matplotlib", "pycocotools", "scipy"}
 

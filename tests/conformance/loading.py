@@ -13,7 +13,7 @@ from common.errors import UsageError
 from reference_models.base import Model, Workload
 from scenarios.base import Backend, Session
 from suite import artifacts, derived, plugins, recipes
-from suite.places import cache_dir
+from suite.places import cache_dir, data_dir
 from suite.recipes import Step
 from suite.variant import Requested, Variant
 
@@ -23,7 +23,7 @@ CACHE = cache_dir("", os.environ)
 
 def data_folder(workload: Workload) -> Path:
     """Returns the folder of a workload's dataset."""
-    return CACHE / "data" / workload.dataset_name
+    return data_dir("", {}, CACHE, workload.dataset_name)
 
 
 def installed(name: str) -> bool:

@@ -63,7 +63,7 @@ def test_the_reference_has_the_quality_that_it_is_said_to_have(workload: Workloa
     for name in REAL:
         with session(name, workload) as opened:
             answers = np.concatenate([workload.encode(opened.predict(part)) for part in np.split(samples, 100)])
-        found = workload.score(answers, dataset.truth())[workload.metric]
+        found = workload.judge.score(answers, dataset.truth())[workload.metric]
         assert found == pytest.approx(workload.quality, abs=0.02)
 
 

@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_export_answers_as_the_reference(model: Path) -> None:
     network = export.load_network(WORKLOAD, WORKLOAD.weights)
-    facts = export.compare(network, model, images(WORKLOAD.name, 300))
+    facts = export.compare(network, model, images(WORKLOAD.name, 300), WORKLOAD)
     assert facts["compared_samples"] == 300
     assert facts["max_abs_difference"] < export.TOLERANCE
     assert facts["changed_answers"] == 0 and facts["compared_batches"] == [1, 3, 64, 256]
@@ -49,7 +49,7 @@ def test_answers_that_change_within_the_tolerance_are_counted(model: Path) -> No
         session = export.exported(network, WORKLOAD, artifacts.OPSET)
         network.get_parameter("head.bias")[second] += 0.0006
     model.with_name("near.onnx").write_bytes(session)
-    facts = export.compare(network, model.with_name("near.onnx"), samples)
+    facts = export.compare(network, model.with_name("near.onnx"), samples, WORKLOAD)
     assert facts["changed_answers"] == 1 and 5e-4 < facts["max_abs_difference"] < export.TOLERANCE
 
 
@@ -60,7 +60,7 @@ def test_an_export_that_computes_something_else_is_refused(model: Path) -> None:
     with torch.no_grad():
         network.get_parameter("head.bias")[3] += 0.01
     with pytest.raises(TandemError, match=r"differs from the reference by up to 0\.01.*on 64 samples"):
-        export.compare(network, model, images(WORKLOAD.name, 64))
+        export.compare(network, model, images(WORKLOAD.name, 64), WORKLOAD)
 
 
 def test_an_export_that_gives_no_numbers_is_refused(model: Path) -> None:
@@ -70,7 +70,7 @@ def test_an_export_that_gives_no_numbers_is_refused(model: Path) -> None:
     with torch.no_grad():
         network.get_parameter("head.bias")[3] = torch.nan
     with pytest.raises(TandemError, match="differs from the reference by up to nan"):
-        export.compare(network, model, images(WORKLOAD.name, 64))
+        export.compare(network, model, images(WORKLOAD.name, 64), WORKLOAD)
 
 
 def test_a_refused_export_leaves_nothing_behind(tmp_path: Path, data_root: Path) -> None:

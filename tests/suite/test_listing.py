@@ -8,6 +8,7 @@ import pytest
 from common.errors import UsageError
 from suite import plugins, rules
 from suite.listing import listing
+from suite.places import data_dir
 from tests.suite.commands import cache
 
 pytestmark = pytest.mark.side_by_side
@@ -22,7 +23,7 @@ KINDS = {
 
 
 def folder(dataset: str) -> str:
-    return str(cache() / "data" / dataset)
+    return str(data_dir("", {}, cache(), dataset))
 
 
 def test_everything_is_listed_and_runs_here() -> None:

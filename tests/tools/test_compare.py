@@ -85,3 +85,19 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(runs: tuple[Path, Path
     write_manifest(variant)
     ended = compare(reference, variant)
     assert ended.code == 2 and "of another workload each: fashion-resnet and fashion-mobilenet" in ended.stderr
+
+
+def test_what_was_detected_is_compared_by_what_it_is_judged_by(tmp_path: Path) -> None:
+    for name, recipe, code in (("reference", "", 0), ("variant", "postprocess:score=0.3", 1)):
+        words = ("--workload=fashion-fcos", "--mode=accuracy", f"--optimize={recipe}")
+        assert Command("suite.run", *words, f"--results-dir={tmp_path / name}").end(120).code == code
+    reference, variant = (next((tmp_path / name).rglob("accuracy")) for name in ("reference", "variant"))
+    ended = compare(reference, variant, "--json")
+    found = json.loads(ended.stdout)
+    assert (ended.code, found["outcome"]) == (1, "regression certified")
+    # What is shown stays the same, and what is found less surely is lost.
+    assert found["outcomes"]["changed"] == 0 and found["difference"] < -0.005
+    assert {one["label"] for one in found["classes"]} == set(range(10))
+    told = compare(reference, variant).stdout
+    assert "  mAP " in told and re.search(r"worst class  \d: -\d\.\d\d points of \d+ objects", told)
+    assert compare(reference, reference).code == 0

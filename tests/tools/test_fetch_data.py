@@ -36,6 +36,7 @@ def tiny_dataset(content: dict[str, bytes]) -> SimpleNamespace:
     files = {name: DataFile(name, hashlib.sha256(data).hexdigest(), len(data)) for name, data in content.items()}
     return SimpleNamespace(
         NAME="tiny",
+        FOLDER="tiny",
         FILES={"test": (files["images"], files["labels"]), "train": (files["more"],)},
         read_file=fashion_mnist.read_file,
     )

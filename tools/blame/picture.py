@@ -3,6 +3,7 @@
 import io
 from typing import Any
 
+from suite import plugins
 from tools.blame.findings import Findings
 from tools.blame.report import accuracy, name
 
@@ -71,7 +72,7 @@ def _kept(axes: Any, found: Findings) -> None:
     axes.set_xticks(range(len(steps)), ["none", *(f"+ {one.kept[first:][-1]}" for one in found.without)])
     axes.set(
         xlabel="layers left as they were, one more each time",
-        ylabel="top-1 of all samples, %",
+        ylabel=f"{plugins.workload(found.workload).judge.TITLE} of all samples, %",
         xlim=(-0.5, len(steps) - 0.5),
     )
     axes.grid(True, axis="y", alpha=0.25)

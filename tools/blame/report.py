@@ -39,7 +39,7 @@ def text(found: Findings) -> str:
 
 
 def accuracy(measured: Measured) -> float:
-    """Returns the share of right answers, in percent."""
+    """Returns the accuracy in percent: the share of right answers, or mAP."""
     return 100 * measured.outcomes.variant_share
 
 
@@ -59,7 +59,7 @@ def verdict(found: Findings) -> Iterator[str]:
     yield f"{'guilty' if last.certified else 'guilty among others'}: {guilty}"
     meets = "meets" if accuracy(last) >= found.target else "misses"
     left = "it was" if len(found.guilty) == 1 else "they were"
-    yield f"left as {left}, in float32: {last.recipe} has {accuracy(last):.2f} % right, {_interval(last)}"
+    yield f"left as {left}, in float32: {last.recipe} has {accuracy(last):.2f} %, {_interval(last)}"
     yield f"{_certificate(last)}; it {meets} its target of {found.target:.2f} %"
     if not last.certified:
         yield "ask with a greater --most for more layers, or take another recipe"
@@ -72,6 +72,8 @@ def _chance(outcomes: Outcomes) -> str:
 
 def _why_not(outcomes: Outcomes) -> str:
     """Returns why a difference is none to blame a layer for."""
+    if outcomes.difference < 0 and outcomes.p_value < 1 - CONFIDENCE:
+        return f"by less than would change an answer ({_chance(outcomes)}), by which layers could be told apart"
     if outcomes.difference < 0:
         return f"which chance explains ({_chance(outcomes)})"
     return "nothing is lost" if outcomes.changed else "no answer changed"
@@ -111,7 +113,7 @@ def _measured(one: Measured) -> dict[str, Any]:
         "recipe": one.recipe,
         "kept": list(one.kept),
         "accuracy_percent": accuracy(one),
-        "outcomes": asdict(one.outcomes),
+        "outcomes": one.outcomes.counts,
         "difference": one.outcomes.difference,
         "low_95": low,
         "high_95": high,

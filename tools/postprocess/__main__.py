@@ -28,10 +28,11 @@ from accuracy_scripts.paired import CERTIFIED, UNKNOWN, Certificate
 from common.errors import UsageError
 from common.files import canonical_json
 from common.flags import new_flags, run
+from reference_models.suppression import Steps
 from suite.probes import contest
 from suite.progress import say
 from tools.postprocess import steps
-from tools.postprocess.steps import Candidates, Steps
+from tools.postprocess.steps import Candidates
 
 # Turns of so many seconds, over as many images as the reference does in them, in five to eight blocks, until the
 # interval is within 3 % of its ratio.

@@ -1,8 +1,4 @@
-"""The steps from a detector's candidate boxes to its detections: a threshold, suppression of overlaps, the surest few.
-
-The defaults of score, iou and keep are those of torchvision's FasterRCNN (box_score_thresh, box_nms_thresh and
-box_detections_per_img); top is of a whole image, where RetinaNet's topk_candidates is of each level of its pyramid.
-"""
+"""The steps from a detector's candidates, thousands an image, to its detections."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,9 +9,8 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from common.names import unknown
+from reference_models.suppression import ALL_CLASSES, FAST, KINDS, NONE, Steps, overlaps
 
-BY_CLASS, ALL_CLASSES, FAST, NONE = "by-class", "all-classes", "fast", "none"
-KINDS = (BY_CLASS, ALL_CLASSES, FAST, NONE)
 # The least and the most of each number.
 RANGES: Mapping[str, tuple[float, float]] = {"score": (0, 1), "iou": (0, 1), "top": (1, 1e6), "keep": (1, 1e6)}
 
@@ -25,23 +20,6 @@ SEED = 3
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How candidates become detections.
-
-    Those of a score above `score` remain, of these the `top` surest; of two that overlap by more than `iou` the less
-    sure goes, `nms` says among which; the `keep` surest of an image are its detections. `nms`: by-class, greedily in
-    each category; all-classes, greedily in all at once; fast, in each category, where what was suppressed suppresses
-    too (fast NMS of Bolya et al., YOLACT, ICCV 2019); none.
-    """
-
-    score: float = 0.05
-    iou: float = 0.5
-    top: int = 1000
-    keep: int = 100
-    nms: str = BY_CLASS
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +90,7 @@ def _greedy(corners: Numbers, iou: float, most: int) -> Places:
     left, kept = np.arange(len(corners)), list[int]()
     while len(left) and len(kept) < most:
         kept.append(int(left[0]))
-        left = left[1:][_overlaps(corners[left[:1]], corners[left[1:]])[0] <= iou]
+        left = left[1:][overlaps(corners[left[:1]], corners[left[1:]])[0] <= iou]
     return np.array(kept, np.int64)
 
 
@@ -120,19 +98,9 @@ def _fast(corners: Numbers, iou: float, most: int) -> Places:
     nearest = np.zeros(len(corners))
     # Some rows at a time: all against all would not fit where there are very many.
     for begin in range(0, len(corners), ROWS):
-        surer = np.triu(_overlaps(corners[begin : begin + ROWS], corners), begin + 1)
+        surer = np.triu(overlaps(corners[begin : begin + ROWS], corners), begin + 1)
         nearest = np.maximum(nearest, surer.max(axis=0))
     return np.flatnonzero(nearest <= iou)[:most]
-
-
-def _overlaps(first: Numbers, second: Numbers) -> Numbers:
-    """Returns the intersection of each of n boxes with each of m over their union, shape (n, m)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    sizes = [np.clip(one[:, 2:] - one[:, :2], 0, None).prod(axis=1) for one in (first, second)]
-    union = sizes[0][:, None] + sizes[1][None, :] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def timed_on(images: list[Candidates], base: Steps, seconds: float, now: Callable[[], float]) -> list[Candidates]:

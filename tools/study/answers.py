@@ -43,7 +43,7 @@ def _rule(rows: Sequence[Row]) -> str:
     each = ", ".join(f"{name} {target:.2f} %" for name, target in targets.items())
     share = f", {' or '.join(sorted(factors))} of its float32 reference's"
     return (
-        f"A variant counts if full runs through LoadGen are valid and its top-1 is at least its target ({each}"
+        f"A variant counts if full runs through LoadGen are valid and its accuracy is at least its target ({each}"
         f"{share}). Throughputs are over that reference, here. Full runs are of the quick profile: none is submittable."
     )
 

@@ -29,7 +29,19 @@ from tools.study.clock import Clock
 from tools.study.conduct import judge, run_s
 from tools.study.contests import STALL_TIMEOUT_S, Places, check_same, plan_of, stream, turns
 from tools.study.halving import Pace
-from tools.study.plan import END_TO_END, QUICK, RECIPES, REFERENCE, SERVER, TORCH, Cell, Study, cells_of
+from tools.study.plan import (
+    DETECTION,
+    END_TO_END,
+    QUICK,
+    RECIPES,
+    REFERENCE,
+    SERVER,
+    TORCH,
+    Cell,
+    Study,
+    cells_of,
+    wanted,
+)
 
 # Of a turn: rounds are many, and short ones show the hopeless early. In a stream a percentile wants many queries.
 SECONDS, STREAM_SECONDS = 0.35, 2.0
@@ -65,7 +77,9 @@ def default(workloads: Sequence[str], backend: str, scenario: str, *, quick: boo
     torch = normal(backend) == "torch"
     if torch and quick:
         raise UsageError("--quick is a shorter list for onnxruntime, and that for torch is short. Leave it out.")
-    given = (*(TORCH if torch else QUICK if quick else RECIPES), *(END_TO_END if end_to_end and not torch else ()))
+    detecting = () if torch or not all(plugins.workload(one).steps for one in wanted(workloads)) else DETECTION
+    own_kind = TORCH if torch else QUICK if quick else RECIPES
+    given = (*own_kind, *detecting, *(END_TO_END if end_to_end and not torch else ()))
     # What is emulated has no throughput of its own.
     own = [one for one in given if not recipes.emulated(one) and not (normal(scenario) == SERVER and _serves(one))]
     cells = cells_of(workloads, (backend,), (scenario,), own, end_to_end=end_to_end)

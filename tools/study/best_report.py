@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from accuracy_scripts.paired import CERTIFIED
-from suite import recipes
+from suite import plugins, recipes
 from tools.study import halving
 from tools.study.candidates import BELOW, EMULATED, NEAR, OPEN, UNSEEN, Candidate, figures, held_less
 from tools.study.findings import reason_of
@@ -13,7 +13,7 @@ from tools.study.halving import Pace
 from tools.study.plan import SERVER
 from tools.study.report import markdown_table
 
-HEAD = ("recipe", "got as far as", "samples", "top-1", "points (95 %)", "throughput (95 %)", "outcome")
+HEAD = ("recipe", "got as far as", "samples", "accuracy, %", "points (95 %)", "throughput (95 %)", "outcome")
 
 READING = (
     "throughput: the variant's over the reference's, by blocks in which the two take turns, loaded side by side, each "
@@ -21,9 +21,10 @@ READING = (
     "query's latency. In Server full runs are at the highest load that was found, and the answer has to hold more of "
     "it than the reference. 95 %: Student's t on the logarithms of the blocks' ratios, with the spread of all "
     "candidates' together; the intervals hold for all of them at once (Bonferroni).",
-    "points: top-1 against the reference on the same samples, with Newcombe's interval. Certified: the loss is within "
-    "the margin that the target allows, with 95 % confidence. A near miss is below its target on all samples, and not "
-    "certainly on others like them: it cannot count here, and its throughput is shown.",
+    "points: of accuracy (top-1, or a detector's mAP) against the reference on the same samples, with Newcombe's "
+    "interval or that of a paired bootstrap. Certified: the loss is within the margin that the target allows, with "
+    "95 % confidence. A near miss is below its target on all samples, and not certainly on others like them: it cannot "
+    "count here, and its throughput is shown.",
 )
 
 
@@ -184,8 +185,9 @@ def _times(pace: Pace) -> str:
 def _accuracy(one: Candidate) -> str:
     assert one.outcomes is not None and one.certificate is not None
     sure = one.certificate.outcome
+    metric = plugins.workload(one.cell.workload).judge.TITLE
     return (
-        f"{100 * one.outcomes.variant_share:.2f} % top-1 of {one.outcomes.total:,} samples ({_points(one)}), "
+        f"{100 * one.outcomes.variant_share:.2f} % {metric} of {one.outcomes.total:,} samples ({_points(one)}), "
         f"{sure if sure == CERTIFIED else f'not certified: {sure}'}"
     )
 
@@ -240,7 +242,7 @@ def _record(findings: Findings, one: Candidate) -> dict[str, Any]:
         "cell": asdict(one.cell),
         "state": one.state,
         "outcome": findings.outcome(one),
-        "outcomes": asdict(one.outcomes) if one.outcomes else None,
+        "outcomes": one.outcomes.counts if one.outcomes else None,
         "difference_95": list(one.outcomes.interval()) if one.outcomes else None,
         "certificate": asdict(one.certificate) if one.certificate else None,
         "throughput": asdict(one.pace) if one.pace else None,

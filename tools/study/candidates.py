@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy_scripts.paired import Certificate, Outcomes, certify, compare
+from accuracy_scripts.paired import Certificate, Outcomes, certify
 from common.errors import UsageError
 from reference_models.base import Workload
 from suite.law.eligible import emulates
@@ -121,20 +121,23 @@ def held_less(one: Candidate, reference: Candidate) -> bool:
     return not (reference.counts and reference.figure) or one.figure <= reference.figure
 
 
-def _look(cell: Cell, folder: Path, workload: Workload, truth: NDArray[Any], reference: Sequence[int]) -> Candidate:
+def _look(cell: Cell, folder: Path, workload: Workload, truth: NDArray[Any], reference: Sequence[Any]) -> Candidate:
     record = shelf.recorded(folder, shelf.LOOKS, cell.id)
     if record is None:
         return Candidate(cell, UNSEEN)
     if record["state"] == "failed":
         return Candidate(cell, FAILED, record["reason"])
-    answers = np.array(record["answers"])
-    ours, right = np.array(reference[: len(answers)]), truth[looks.order(len(truth), SEED)[: len(answers)]]
+    answers = np.array(record["answers"], workload.payload_dtype)
+    ours, right = (
+        np.array(reference[: len(answers)], workload.payload_dtype),
+        truth[looks.order(len(truth), SEED)[: len(answers)]],
+    )
     if len(ours) < len(answers) or not len(answers):
         raise UsageError(
             f"{folder / shelf.LOOKS / cell.id}.json has {len(answers)} answers, of which the reference has "
             f"{len(ours)}. Delete it, and it is made again."
         )
-    outcomes = compare(ours, answers, right)
+    outcomes = workload.judge.compare(ours, answers, right)
     return Candidate(
         cell,
         _state(cell, record, outcomes, looks.certainly_below(ours, answers, right, workload), workload, len(truth)),

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from common.errors import RunFailed, TandemError
-from common.statistics import wilson_interval
 from suite import machine_state, plugins, prepare, recipes, store
 from suite.execute import execute
 from suite.law.eligible import emulates
@@ -166,10 +165,11 @@ def _answer(cell: Cell, places: Places, clock: Clock) -> None:
             # Its search is no part of how long answers take.
             clock.done(f"{shelf.ANSWERS}/{READY}", cell.id)
         found = answered(made.subject, own, "study")
-        answers = Answers(np.array(found.pop("answers"), np.int64), np.array(found.pop("confidence"), np.float32))
         workload = plugins.workload(cell.workload)
+        payload = np.array(found.pop("answers"), workload.payload_dtype)
+        answers = Answers(payload, np.array(found.pop("confidence"), np.float32))
         truth = workload.open_dataset(Path(places.data_dir(workload.dataset_name))).truth()
-        _, highest = wilson_interval(int(np.count_nonzero(answers.labels == truth)), len(truth))
+        metrics = workload.judge.score(answers.labels, truth)
         record.update(
             found,
             state="measured" if emulated else "answered",
@@ -177,8 +177,8 @@ def _answer(cell: Cell, places: Places, clock: Clock) -> None:
             serving=asdict(own),
             blocks=[],
         )
-        record.update(accuracy_percent=float(workload.score(answers.labels, truth)[workload.metric]))
-        record.update(certainly_misses=100 * highest < workload.target)
+        record.update(accuracy_percent=float(metrics[workload.metric]))
+        record.update(certainly_misses=metrics["high_95"] < workload.target)
     if record["state"] != "failed":
         shelf.keep_answered(places.folder, cell, record, answers, finished=emulated)
 

@@ -20,13 +20,11 @@ from accuracy_scripts.paired import (
     Certificate,
     Outcomes,
     SliceOutcome,
-    by_class,
-    by_slice,
     certify,
-    compare,
     fifths,
 )
 from common.statistics import holm, two_stage_interval
+from reference_models.base import differs
 from suite import notes, plugins, recipes
 from suite.law.eligible import emulates
 from suite.probes.contest import Block, interval, ratio
@@ -180,13 +178,14 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
     measured = next(found for found in by_state.values() if found)
     first, record = next(iter(measured.items()))
     workload = plugins.workload(cell.workload)
+    judge = workload.judge
     reference, theirs = shelf.answers(folder, cell.reference, base), shelf.answers(folder, first, record).labels
     ours, turns = reference.labels, [own for one, known in measured.items() for own in _turns(folder, one, known)]
     # How many repetitions there are was decided beforehand, how many processes besides by the first few.
     stage = len(turns) if len(turns) == len(measured) else FIRST_PROCESSES
     timed = record["state"] == "measured" and not recipes.emulated(cell.recipe)
     speed, ends = pace(turns, record["first_blocks"], stage) if timed else (0.0, None)
-    outcomes, before = compare(ours, theirs, truth), _before(cell, folder)
+    outcomes, before = judge.compare(ours, theirs, truth), _before(cell, folder)
     judged = shelf.verdict(folder, cell)
     metric = judged["verdict"]["metric"] if judged and judged["state"] == "judged" else None
     return Row(
@@ -202,9 +201,9 @@ def _row(cell: Cell, again: Sequence[Cell], folder: Path, truth: NDArray[Any], c
         missing=tuple(one.repetition for one in (cell, *again) if one not in measured),
         outcomes=outcomes,
         certificate=certify(outcomes, (1 - workload.target_factor) * outcomes.reference_share),
-        classes=tuple(by_class(ours, theirs, truth)),
-        before=None if before is None else compare(before, theirs, truth),
-        unsure=tuple(by_slice(ours, theirs, truth, fifths(reference.confidence))),
+        classes=tuple(judge.by_class(ours, theirs, truth)),
+        before=None if before is None else judge.compare(before, theirs, truth),
+        unsure=tuple(judge.by_slice(ours, theirs, truth, fifths(reference.confidence))),
         changes_with_batch=record["changes_with_batch"] / len(truth),
         arithmetic=record["arithmetic"],
         figure=metric["value"] if metric else None,
@@ -253,7 +252,7 @@ def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[
         yield from (f"{which}: {note}" if which else note for note in found)
         if failed := shelf.recorded(folder, shelf.MORE, more_name(cell, len(processes(folder, cell, record)))):
             yield f"{which}{': ' if which else ''}another process failed: {failed['reason']}"
-        if changed := int(np.count_nonzero(shelf.answers(folder, cell, record).labels != theirs)):
+        if changed := int(np.count_nonzero(differs(shelf.answers(folder, cell, record).labels, theirs))):
             yield f"{which} answered {changed:,} samples otherwise than the first"
 
 

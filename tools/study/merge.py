@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from common.files import digest_of
+from reference_models.base import differs
 from suite.environment import source_digest
 from tools.study import findings, shelf
 from tools.study.findings import COUNTS, FAILED, WORTHLESS, Row
@@ -81,7 +82,7 @@ class Shared:
     def changed(self) -> list[tuple[Side, Side, int]]:
         """The pairs that answer differently, and on how many samples."""
         pairs = [
-            (one, other, int(np.count_nonzero(one.answers != other.answers)))
+            (one, other, int(np.count_nonzero(differs(one.answers, other.answers))))
             for one, other in combinations(self.sides, 2)
         ]
         return [pair for pair in pairs if pair[2]]

@@ -70,7 +70,7 @@ def answers(members: Sequence[Member], shared: Sequence[Shared]) -> Iterator[str
             total = len(left.answers)
             yield (
                 f"{name} differs in {count:,} of {total:,} answers ({100 * count / total:.2f} %) between {left.label} "
-                f"and {right.label}, with {model}; top-1 {left.row.accuracy:.2f} and {right.row.accuracy:.2f} %."
+                f"and {right.label}, with {model}; accuracy {left.row.accuracy:.2f} and {right.row.accuracy:.2f} %."
             )
     known = {one.cell for one in shared}
     for member in members:
@@ -93,7 +93,11 @@ def csv_table(members: Sequence[Member]) -> str:
 def _side_by_side(members: Sequence[Member], own: Sequence[Shared]) -> list[str]:
     if not own:
         return ["Nothing here was measured on two machines.", ""]
-    head = ["recipe", *(f"{one.label}: {what}" for one in members for what in ("throughput", "top-1", "counts?")), ""]
+    head = [
+        "recipe",
+        *(f"{one.label}: {what}" for one in members for what in ("throughput", "accuracy", "counts?")),
+        "",
+    ]
     return [*markdown_table(head, [_line(members, one) for one in own]), ""]
 
 

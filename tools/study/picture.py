@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from suite import plugins
 from tools.study.chain import Addition, chains
 from tools.study.findings import COUNTS, WORTHLESS, Row
 from tools.study.plan import REFERENCE
@@ -30,7 +31,7 @@ def draw(rows: Sequence[Row], title: str) -> dict[str, bytes]:
         # Each has a line of the legend beside the axes.
         figure = Figure(figsize=(12, max(5.4, 0.6 + 0.2 * len(measured))), layout="constrained")
         axes = figure.add_subplot()
-        axes.set(xlabel="throughput over the reference's", ylabel="top-1, %", title=title)
+        axes.set(xlabel="throughput over the reference's", ylabel=f"{_metric(rows)}, %", title=title)
         axes.grid(True, alpha=0.25)
         if measured:
             _points(axes, measured)
@@ -51,10 +52,15 @@ def waterfall(rows: Sequence[Row], title: str) -> dict[str, bytes]:
         _steps(speed, answers, found)
         figure.suptitle(title)
         speed.set(xlabel="throughput over the step before")
-        answers.set(xlabel="points of top-1 that the step added")
+        answers.set(xlabel=f"points of {_metric(rows)} that the step added")
         speed.axvline(1.0, color=OPEN, linewidth=1)
         answers.axvline(0.0, color=OPEN, linewidth=1)
         return {suffix: _saved(figure, suffix) for suffix in ("svg", "png")}
+
+
+def _metric(rows: Sequence[Row]) -> str:
+    """Returns how people call the metric of rows that are all of one workload."""
+    return plugins.workload(rows[0].cell.workload).judge.TITLE if rows else "accuracy"
 
 
 def _steps(speed: Any, answers: Any, found: Sequence[tuple[Row, Sequence[Addition]]]) -> None:

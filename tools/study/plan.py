@@ -102,6 +102,34 @@ END_TO_END = (
     "input:resolution=14,restore=yes",
     "prefetch:1",
 )
+# What is cheaper behind a model that detects, and together with a cheaper model.
+DETECTION = (
+    "postprocess:fast",
+    "postprocess:none",
+    "postprocess:all-classes",
+    "postprocess:score=0.2",
+    "postprocess:score=0.3",
+    "postprocess:top=20",
+    "quantize:int8,layers=but-ends,range=reduced",
+    "quantize:int8,layers=but-ends,range=reduced+postprocess:fast,score=0.1",
+)
+# Of these what is worth trying in Server, and what torch has.
+SERVER_DETECTION = ("postprocess:fast", "postprocess:score=0.3", "quantize:int8,layers=but-ends,range=reduced")
+TORCH_DETECTION = ("postprocess:fast", "postprocess:score=0.3")
+# The same in little time, one of each kind.
+QUICK_DETECTION = (
+    "fuse:level=off",
+    "quantize:int8,range=reduced",
+    "quantize:int8,layers=but-ends,range=reduced",
+    "quantize:int8,granularity=tensor",
+    "prune:0.1",
+    "prune:0.3",
+    "cluster:8",
+    "postprocess:fast",
+    "postprocess:none",
+    "postprocess:score=0.2",
+    "postprocess:score=0.3",
+)
 ALL = "all"
 # Of what a cell has since studies were first made: a study of before has the same names.
 ADDED = {"repetition": 1, "end_to_end": False}
@@ -200,18 +228,28 @@ def default(workloads: Sequence[str], *, quick: bool, end_to_end: bool = False) 
     """
     more = END_TO_END if end_to_end else ()
     if quick:
-        cells = cells_of(workloads, ("onnxruntime",), ("offline",), (*QUICK, *more), end_to_end=end_to_end)
-        return Study(cells, seconds=0.35, most_blocks=8)
+        kind = ("onnxruntime", "offline", (*QUICK, *more), (*QUICK_DETECTION, *more))
+        return Study(_cells(workloads, [kind], end_to_end), seconds=0.35)
     kinds = (
-        ("onnxruntime", "offline", (*TELLING, *more)),
-        ("onnxruntime", SERVER, TELLING),
-        ("torch", "offline", TORCH),
-        ("onnxruntime", "offline", RECIPES),
+        ("onnxruntime", "offline", (*TELLING, *more), (*TELLING, *DETECTION, *more)),
+        ("onnxruntime", SERVER, TELLING, (*TELLING, *SERVER_DETECTION)),
+        ("torch", "offline", TORCH, (*TORCH, *TORCH_DETECTION)),
+        ("onnxruntime", "offline", RECIPES, RECIPES),
     )
-    parts = [
-        cells_of(workloads, (backend,), (scenario,), given, end_to_end=end_to_end) for backend, scenario, given in kinds
-    ]
-    return Study(tuple(dict.fromkeys(cell for part in parts for cell in part)))
+    return Study(_cells(workloads, kinds, end_to_end))
+
+
+def _cells(
+    workloads: Sequence[str], kinds: Sequence[tuple[str, str, Sequence[str], Sequence[str]]], end_to_end: bool
+) -> tuple[Cell, ...]:
+    """Returns the cells of each kind, each once: backend, scenario, recipes, and those of workloads that detect."""
+    found: dict[Cell, None] = {}
+    for backend, scenario, given, detecting in kinds:
+        for workload in wanted(workloads):
+            own = detecting if plugins.workload(workload).steps else given
+            cells = cells_of([workload], (backend,), (scenario,), own, end_to_end=end_to_end)
+            found |= dict.fromkeys(cells)
+    return tuple(found)
 
 
 def read(path: Path) -> Study:
@@ -274,21 +312,25 @@ def cells_of(
     Before a chain come the steps that it begins with, so that what each adds can be told. Raises UsageError on an
     unknown name.
     """
-    known = plugins.names("reference_models")
-    wanted = known if ALL in workloads else [_known("workload", one, known) for one in workloads]
-    if not wanted:
-        raise UsageError(f"--workloads names none. Give one or more of: {', '.join(known)}; or {ALL}.")
     at = [_known("backend", one, plugins.names("suite.backends")) for one in backends]
     how = [_known("scenario", one, plugins.names("scenarios")) for one in scenarios]
     begun = [begin for one in given for begin in beginnings(recipes.canonical(recipes.parse(one)))]
     return tuple(
         Cell(workload, backend, scenario, recipe, repetition, end_to_end)
         for repetition in range(1, repetitions + 1)
-        for workload in wanted
+        for workload in wanted(workloads)
         for backend in at
         for scenario in how
         for recipe in dict.fromkeys((REFERENCE, *begun))
     )
+
+
+def wanted(workloads: Sequence[str]) -> Sequence[str]:
+    """Returns the names of workloads, of all where one is ALL; raises UsageError for an unknown one, or none."""
+    known = plugins.names("reference_models")
+    if not workloads:
+        raise UsageError(f"--workloads names none. Give one or more of: {', '.join(known)}; or {ALL}.")
+    return known if ALL in workloads else [_known("workload", one, known) for one in workloads]
 
 
 def beginnings(recipe: str) -> list[str]:

@@ -17,9 +17,12 @@ ROWS = (
     "the reference without the runtime's graph optimizations. A session is one loaded copy of the model.",
     "What an emulate: recipe makes has an accuracy, and no throughput of its own; a type that the processor "
     "widens to float32 has one that counts nowhere.",
-    "points: top-1 against the reference on the same samples, with Newcombe's interval; p: McNemar's exact test, "
-    "by Holm for all rows of the study together; changed: answers that are not the reference's; worst class: "
-    "what the class that lost most lost.",
+    "accuracy: the workload's own metric in percent, top-1 of a classifier and of a detector COCO's mAP (IoU 0.50 to "
+    "0.95). Points: against the reference on the same samples, of top-1 with Newcombe's interval and of mAP with that "
+    "of a paired bootstrap over images; p: McNemar's exact test, of mAP by the spread of the draws, by Holm for all "
+    "rows of the study together; changed: answers that are not the reference's; worst class: what the class that lost "
+    "most lost. A detector's answer to an image is right where what it shows, with a score of 0.5 or more, are the "
+    "image's objects and nothing else (IoU of 0.5 or more), and changed where two sides do not show the same.",
     "counts?: the verdict of full runs through LoadGen where there were some; else whether the target was met "
     "when it was measured. In Server a full run is at the highest load that was found. A full run is not in turn "
     "with the reference's and is served as its own search chose, turns as is best for the reference: the "

@@ -20,7 +20,7 @@ HEAD = (
     "recipe",
     "throughput",
     "95 %",
-    "top-1",
+    "accuracy",
     "points",
     "p",
     "changed",
@@ -83,7 +83,7 @@ def _worth(row: Row) -> str:
 
 def _marks(row: Row) -> str:
     """Returns what somebody has to know who wants to use or submit a variant."""
-    changes = f"; {100 * row.changes_with_batch:.2g} % of its answers change with the batch"
+    changes = f"; {100 * row.changes_with_batch:.3g} % of its answers change with the batch"
     because = recipes.open_because(row.cell.recipe)
     division = f"; open division alone, as {' and '.join(because)}" if because else ""
     return (changes if row.changes_with_batch else "") + division

@@ -32,7 +32,7 @@ LOOKS, TURNS, CLOCKS, MORE, ANSWERS = "looks", "turns", "clocks", "processes", "
 
 
 class Answers(NamedTuple):
-    """What a variant answered to each sample, in index order, shape (n,), and how likely it held each answer."""
+    """What a variant answered to each sample, in index order, (n,) or (n, k), and how sure it was of each, (n,)."""
 
     labels: NDArray[Any]
     confidence: NDArray[Any]

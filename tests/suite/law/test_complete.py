@@ -1,8 +1,12 @@
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from accuracy_scripts import labels
+from accuracy_scripts.judge import Judge
 from tests.evidence_factory import TOTAL, Case, assert_refused, case, with_answers
 
 pytestmark = pytest.mark.side_by_side
@@ -73,5 +77,7 @@ def test_a_target_that_is_no_number_is_never_met() -> None:
 @pytest.mark.parametrize("value", [float("nan"), None, "99", True])
 def test_a_metric_that_is_no_number_meets_nothing(value: object) -> None:
     honest = case("offline")
-    facts = replace(honest.facts, score=lambda answers, truth: {"top1": value})
+    judge = SimpleNamespace(**vars(labels))
+    judge.score = lambda answers, truth: {"top1": value}
+    facts = replace(honest.facts, judge=cast(Judge, judge))
     assert_refused(replace(honest, facts=facts), "complete")

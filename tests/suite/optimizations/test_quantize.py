@@ -187,3 +187,13 @@ def test_a_model_that_was_altered_in_the_cache_is_refused(tmp_path: Path) -> Non
     found.path.write_bytes(found.path.read_bytes() + b"1")
     with pytest.raises(UsageError, match="is corrupt or foreign: expected SHA-256"):
         derived.cached(step, source, RESNET, tmp_path)
+
+
+def test_the_first_and_the_last_layer_can_be_left_as_they_are() -> None:
+    kinds = arithmetic("quantize:int8,layers=but-ends")
+    named = arithmetic("quantize:int8,keep=0/9")
+    assert {kind.partition(" on ")[0] for kind in kinds} == {"uint8 x int8", "float32"} and kinds == named
+    with pytest.raises(UsageError, match="keep of quantize names the layers"):
+        arithmetic("quantize:int8,keep=0,layers=but-ends")
+    with pytest.raises(UsageError, match="layers of quantize says nothing with what=weights"):
+        arithmetic("quantize:int8,what=weights,layers=but-ends")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from common.errors import UsageError
+from reference_models.suppression import FAST, KINDS, Steps
 from tools.postprocess import steps
-from tools.postprocess.steps import Candidates, Steps
+from tools.postprocess.steps import Candidates
 
 pytestmark = pytest.mark.side_by_side
 
@@ -24,7 +25,7 @@ def plain(found: Candidates, rule: Steps) -> list[int]:
     order = [place for place in order if found.scores[place] > rule.score][: rule.top]
     kept: list[int] = []
     for number, place in enumerate(order):
-        among = order[:number] if rule.nms == steps.FAST else kept
+        among = order[:number] if rule.nms == FAST else kept
         rivals = [
             other
             for other in among
@@ -44,7 +45,7 @@ def drawn(seed: int, count: int = 60) -> Candidates:
     return Candidates(np.hstack([low, low + size]), draw.random(count).round(2), draw.integers(1, 4, count))
 
 
-@pytest.mark.parametrize("nms", steps.KINDS)
+@pytest.mark.parametrize("nms", KINDS)
 @pytest.mark.parametrize("rows", [512, 7])
 @pytest.mark.parametrize("words", ["score=0.05", "score=0.4,iou=0.3", "top=20,keep=7", "iou=0,score=0", "iou=1"])
 def test_what_remains_is_what_each_rule_says(nms: str, words: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,7 @@ def test_boxes_that_overlap_by_half_are_one_thing() -> None:
     """A known answer: IoU of 0.6 in one category, 0.6 across two, and a box far away."""
     corners = np.array([[0, 0, 10, 10], [0, 0, 10, 6], [0, 0, 6, 10], [50, 50, 60, 60]], np.float64)
     found = Candidates(corners, np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 1, 2, 1]))
-    remaining = {nms: steps.chosen(found, Steps(nms=nms)).tolist() for nms in steps.KINDS}
+    remaining = {nms: steps.chosen(found, Steps(nms=nms)).tolist() for nms in KINDS}
     assert remaining == {"by-class": [0, 2, 3], "all-classes": [0, 3], "fast": [0, 2, 3], "none": [0, 1, 2, 3]}
     assert steps.chosen(found, Steps(score=0.9)).tolist() == []
 

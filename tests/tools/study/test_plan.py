@@ -9,7 +9,20 @@ from common.files import digest_of
 from suite import plugins, recipes
 from tools.study.best import search_of
 from tools.study.contests import Places, plan_of
-from tools.study.plan import END_TO_END, QUICK, RECIPES, TELLING, TORCH, Cell, cells_of, default, read
+from tools.study.plan import (
+    DETECTION,
+    END_TO_END,
+    QUICK,
+    QUICK_DETECTION,
+    RECIPES,
+    TELLING,
+    TORCH,
+    Cell,
+    beginnings,
+    cells_of,
+    default,
+    read,
+)
 
 pytestmark = pytest.mark.side_by_side
 
@@ -81,8 +94,14 @@ def test_the_recipes_of_its_own_are_many_and_all_are_written_as_they_are_kept() 
         both = [{cell.recipe for cell in own if cell.backend == "torch"}]
         both.append({cell.recipe for cell in own if cell.scenario == "server"})
         # Beside the reference.
-        assert len(set.intersection(*both)) == 1 + len(TELLING)
-    sweeps = [number for number, cell in enumerate(whole) if cell.recipe not in ("", *TELLING, *TORCH)]
+        assert set.intersection(*both) - set(DETECTION) == {"", *TELLING}
+        detects = plugins.workload(workload).steps is not None
+        assert bool({cell.recipe for cell in own} & set(DETECTION)) is detects
+        short = {cell.recipe for cell in default([workload], quick=True).cells}
+        assert short == {"", *(QUICK_DETECTION if detects else QUICK)}
+    assert len(QUICK_DETECTION) == len(QUICK)
+    known = {"", *TELLING, *TORCH, *(begin for one in DETECTION for begin in beginnings(one))}
+    sweeps = [number for number, cell in enumerate(whole) if cell.recipe not in known]
     telling = [number for number, cell in enumerate(whole) if cell.recipe in TELLING or cell.backend == "torch"]
     assert max(telling) < min(sweeps)
     assert {cell.backend for cell in default(["all"], quick=True).cells} == {"onnxruntime"}
@@ -145,6 +164,6 @@ def test_a_plan_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_no_workload_at_all_is_refused() -> None:
     with pytest.raises(
-        UsageError, match=r"--workloads names none\. Give one or more of: fashion-mobilenet, fashion-resnet"
+        UsageError, match=r"--workloads names none\. Give one or more of: fashion-fcos, fashion-mobilenet, f"
     ):
         cells_of([], ["onnxruntime"], ["offline"], ["prune:0.1"])
