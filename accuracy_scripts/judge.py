@@ -12,7 +12,7 @@ from accuracy_scripts.paired import Outcomes, SliceOutcome
 class Judge(Protocol):
     """An accuracy script as a module; answers are in index order, shape (n,) or (n, k), beside the truth (n, ...)."""
 
-    # How people call the metric, and of what a slice of `by_class` has so many.
+    # What people call the metric, and what `by_class` counts in a class: samples or objects.
     TITLE: str
     COUNTED: str
 

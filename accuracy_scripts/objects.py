@@ -58,7 +58,7 @@ class Detected:
         if answers.shape[1] > MOST_DETECTIONS * DETECTION:
             # COCO counts no more, and what nobody bounds takes all memory.
             raise UsageError(
-                f"An answer holds {answers.shape[1] // DETECTION} detections, and {MOST_DETECTIONS} count."
+                f"An answer holds {answers.shape[1] // DETECTION} detections, of which {MOST_DETECTIONS} count at most."
             )
         rows = answers.astype(np.int64).reshape(len(answers), -1, DETECTION)
         return Detected(rows[..., 0], rows[..., 1], rows[..., 2:] / QUARTERS)
@@ -246,13 +246,12 @@ class PrecisionOutcomes(Outcomes):
     """Outcomes of images, or of objects, beside the average precision of both sides, from 0 to 1.
 
     `apart` is the difference in each draw of images; the same are drawn for both sides, so that what a hard one costs
-    both cancels out. `touched`: of so many images any detection differs, of `images`.
+    both cancels out. `images`: so many have a say in it.
     """
 
     reference_precision: float
     variant_precision: float
     apart: NDArray[np.float64]
-    touched: int
     images: int
 
     @property
@@ -276,38 +275,35 @@ class PrecisionOutcomes(Outcomes):
         return None
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Returns the interval of the difference: percentiles of a paired bootstrap.
+        """Returns the interval of the difference: percentiles of a paired bootstrap, and what was seen on no image.
 
-        Beyond what so few draws tell it is that of a normal distribution with their spread. Where too few images differ
-        for either, it is about as wide as if so many as may differ (Clopper and Pearson) lost or won all.
+        Beyond what so few draws tell it is that of a normal distribution with their spread. Either side is at least as
+        far away as if those images lost or won all of which none was seen among so many (Clopper and Pearson): of
+        variants that hardly differ the draws alone have no width.
         """
+        from scipy.stats import beta
+
         low, high = _quantiles(self.apart, confidence)
         if (1 - confidence) / 2 * len(self.apart) < FEWEST_BEYOND:
             half = normal_quantile((1 + confidence) / 2) * float(np.nanstd(self.apart))
             low, high = self.difference - half, self.difference + half
-        if self.touched >= bootstrap.FEWEST:
-            return low, high
-        from scipy.stats import beta
-
-        most = float(beta.ppf((1 + confidence) / 2, self.touched + 1, max(1, self.images - self.touched)))
-        return min(low, self.difference - most), max(high, self.difference + most)
+        unseen = float(beta.ppf((1 + confidence) / 2, 1, max(1, self.images)))
+        return min(low, self.difference - unseen), max(high, self.difference + unseen)
 
     def margin_p_value(self, margin: float) -> float:
-        """How likely a variant that loses just `margin` comes out so far from it, by the spread of the draws."""
-        low, high = self.interval(ONE_SIGMA)
-        spread, distance = (high - low) / 2, abs(self.difference + margin)
-        if not spread:
-            return 1.0 if not distance else 0.0
-        return math.erfc(distance / spread / math.sqrt(2))
+        """How likely a variant that loses just `margin` comes out so far from it, by a normal distribution.
+
+        It is as wide as the interval on that side: where that ends at the margin, this is what its confidence leaves.
+        """
+        low, high = self.interval()
+        end = low if self.difference > -margin else high
+        spread = abs(self.difference - end) / normal_quantile((1 + CONFIDENCE) / 2)
+        return math.erfc(abs(self.difference + margin) / spread / math.sqrt(2))
 
     @property
     def p_value(self) -> float:
         """How likely two equals differ so much."""
         return self.margin_p_value(0.0)
-
-
-# The share of a normal distribution within one standard deviation.
-ONE_SIGMA = math.erf(1 / math.sqrt(2))
 
 
 def _quantiles(draws: NDArray[np.float64], confidence: float) -> tuple[float, float]:
@@ -327,13 +323,8 @@ def compare(reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any])
         reference_precision=ours.mean,
         variant_precision=theirs.mean,
         apart=apart,
-        touched=_touched(reference, variant),
         images=len(truth),
     )
-
-
-def _touched(reference: NDArray[Any], variant: NDArray[Any]) -> int:
-    return int(np.count_nonzero((reference != variant).any(axis=1)))
 
 
 def _changed(ours: Judged, theirs: Judged, reference: NDArray[Any], variant: NDArray[Any]) -> NDArray[np.bool_]:
@@ -357,8 +348,8 @@ def by_class(reference: NDArray[Any], variant: NDArray[Any], truth: NDArray[Any]
             reference_precision=float(ours.precisions[label]),
             variant_precision=float(theirs.precisions[label]),
             apart=theirs.drawn[label] - ours.drawn[label],
-            touched=_touched(reference, variant),
-            images=len(truth),
+            # Those that show one.
+            images=int(np.count_nonzero(own.any(axis=1))),
         )
         found.append(SliceOutcome(label, outcomes, *outcomes.interval(1 - (1 - CONFIDENCE) / len(labels))))
     return sorted(found, key=lambda one: one.outcomes.difference)

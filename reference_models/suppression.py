@@ -21,6 +21,7 @@ class Steps:
 
     The defaults of score, iou and keep are those of torchvision's FasterRCNN (box_score_thresh, box_nms_thresh and
     box_detections_per_img); top is of a whole image, where RetinaNet's topk_candidates is of each level of its pyramid.
+    A workload has its own.
     """
 
     score: float = 0.05

@@ -33,7 +33,7 @@ def goodput_of(run: Evidence, facts: Facts) -> Goodput | None:
     """Returns the goodput of a performance run, None where its log, its answers or its timeline do not tell it."""
     try:
         return _goodput(run, facts)
-    except (TandemError, ArithmeticError, LookupError, TypeError, ValueError):
+    except (TandemError, ArithmeticError, LookupError, MemoryError, TypeError, ValueError):
         # Evidence is not trusted to be well formed; the rules say what is wrong with it.
         return None
 

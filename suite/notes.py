@@ -133,7 +133,7 @@ def _cores(number: float) -> str:
 def _near_target(pair: Pair) -> list[str]:
     try:
         metrics = complete.metrics_of(pair.accuracy, pair.facts)
-    except TandemError:
+    except (TandemError, ArithmeticError, LookupError, MemoryError, TypeError, ValueError):
         return []
     low, high = finite(metrics.get("low_95")), finite(metrics.get("high_95"))
     if low is None or high is None or not low <= pair.facts.target <= high:

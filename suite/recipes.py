@@ -225,8 +225,12 @@ def check(recipe: str, backend: BackendDescription, options: Mapping[str, str]) 
 
 
 def check_answers(recipe: str, workload: Workload) -> None:
-    """Raises UsageError where a recipe makes answers in a way that a workload does not have."""
+    """Raises UsageError where a recipe makes answers, or trains by them, in a way that a workload does not have."""
     for step in parse(recipe):
+        if len(workload.output_shape) != 1 and trainer(step):
+            raise UsageError(
+                f"tune of {step.name} trains by the logits of classes, and {workload.name} gives none. Leave it out."
+            )
         if step.name == POSTPROCESSING:
             cast(Postprocessing, _optimization(POSTPROCESSING)).steps(workload, step.parameters)
 

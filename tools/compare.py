@@ -114,7 +114,7 @@ def _text(
                 if errors
                 else ()
             ),
-            f"  worst class  {worst.label}: {100 * worst.outcomes.difference:+.2f} points of "
+            f"  worst class  {worst.label}: {100 * worst.outcomes.difference:+.2f} points, "
             f"{worst.outcomes.total:,} {facts.judge.COUNTED} (all classes at once, {100 * CONFIDENCE:g} % "
             f"{100 * worst.low:+.2f} to {100 * worst.high:+.2f})",
             "",
@@ -147,6 +147,9 @@ def _json(
         "reference": names[0],
         "variant": names[1],
         "outcomes": outcomes.counts,
+        "metric": facts.metric,
+        "reference_percent": 100 * outcomes.reference_share,
+        "variant_percent": 100 * outcomes.variant_share,
         "difference": outcomes.difference,
         "low_95": low,
         "high_95": high,
@@ -155,7 +158,14 @@ def _json(
         "outcome": certificate.outcome,
         "more_samples": certificate.more_samples,
         "classes": [
-            {"label": one.label, **one.outcomes.counts, "low_95": one.low, "high_95": one.high} for one in classes
+            {
+                "label": one.label,
+                **one.outcomes.counts,
+                "difference": one.outcomes.difference,
+                "low_95": one.low,
+                "high_95": one.high,
+            }
+            for one in classes
         ],
     }
     return canonical_json(record).rstrip()

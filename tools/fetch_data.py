@@ -1,9 +1,9 @@
 """Fetches a dataset into the cache, verified: `python -m tools.fetch_data fashion-mnist`.
 
 Sources are tried in this order, each with its own line on stderr: the directory given by --from or TANDEM_DATA; the
-cache; /usr/share/datasets/NAME; the dataset's own upstream over HTTPS; Debian's package dataset-NAME, unpacked
-without root. A file is believed only when its content has the digest that the dataset's module pins, wherever it
-comes from. Nothing else in this project downloads.
+cache; /usr/share/datasets/FOLDER; the dataset's own upstream over HTTPS; Debian's package dataset-FOLDER, unpacked
+without root; FOLDER is what the dataset's module says. A file is believed only when its content has the digest that the
+module pins, wherever it comes from. Nothing else in this project downloads.
 """
 
 import contextlib

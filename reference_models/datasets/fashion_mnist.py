@@ -25,6 +25,18 @@ LICENCE = "MIT, Copyright 2017 Zalando SE"
 # A mirror only has to have FILE.gz under its address.
 UPSTREAM = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion"
 CLASSES = 10
+NAMES = (
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 SHAPE = (1, 28, 28)
 
 # Mean and standard deviation of the 60,000 training images, of pixels scaled to 0..1.

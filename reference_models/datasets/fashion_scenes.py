@@ -1,7 +1,7 @@
 """Fashion scenes: 64x64 grey images of two to six pieces of clothing each, composed here of Fashion-MNIST's.
 
 Scenes of the test split show test images alone, those of the training split training images alone. All is drawn by a
-seed and computed in whole numbers, so that they are the same bytes everywhere; their digest is checked.
+seed and computed in whole numbers. The digest of the test scenes is checked, as another numpy may draw otherwise.
 """
 
 from dataclasses import dataclass

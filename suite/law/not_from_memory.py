@@ -25,7 +25,7 @@ LEAST_PAIRS = 5
 # One session alone is never slower than one of several; what it took beside the test may lie so far from what it took
 # in the test, on a machine that others use too.
 MOST_APART = 2.0
-# Measured on the two references' unseen inputs: what reaches the target agrees with the reference on 86 % and more, a
+# Measured on the two classifiers' unseen inputs: what reaches the target agrees with the reference on 86 % and more, a
 # linear model on 42 %, a table of the evaluation set by chance. On images of a detector's, where all that is shown has
 # to be the same: what reaches the target on 81 % and more, a pruned model 6 points short on 51 %, the answers to the
 # samples that the inputs were made of on 42 %, none on 1 %.

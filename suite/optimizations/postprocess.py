@@ -18,7 +18,7 @@ from suite.plugins import BackendDescription
 from suite.variant import Variant
 
 MAIN = "nms"
-# Those that people use, each with one text.
+# The shares that may be asked for; as texts, so that a recipe has one name.
 SHARES = ("0.01", "0.02", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")
 PARAMETERS: Mapping[str, Values] = {
     "nms": KINDS,

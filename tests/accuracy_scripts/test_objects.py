@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from accuracy_scripts import objects
+from accuracy_scripts import bootstrap, objects
 from accuracy_scripts.objects import ABSENT, DETECTION, QUARTERS, SCORES
 from accuracy_scripts.paired import CERTIFIED, REGRESSION, certify
 from common.errors import UsageError
@@ -68,11 +68,11 @@ def test_it_is_pycocotools_own_for_drawn_images() -> None:
     assert objects.judged(answers[again], truth[again]).mean == pytest.approx(
         official(*repeated(content, found, counts[0].tolist())), abs=1e-12
     )
-    # Both sides of a comparison are drawn alike, however much each has found.
-    few = payload_of(truth)
     assert np.isfinite(judged.drawn).all()
-    assert objects.judged(few, truth).drawn.shape == judged.drawn.shape
     assert (objects.compare(answers, answers, truth).apart == 0).all()
+    # Both sides of a comparison are drawn alike, however much each has found, and at a time.
+    some, fewer = (np.concatenate(list(bootstrap.drawn(2000, 300, values))) for values in (2000, 30_001))
+    assert np.array_equal(some, fewer)
 
 
 def test_what_is_found_alone_and_surely_is_right() -> None:
@@ -161,8 +161,9 @@ def test_its_interval_covers_the_truth_as_often_as_it_says() -> None:
     rows = rows.reshape(6000, -1)
     known = objects.compare(reference, rows, truth).difference
     covered = 0
-    for _ in range(60):
+    for _ in range(40):
         own = draw.permutation(6000)[:300]
         low, high = objects.compare(reference[own], rows[own], truth[own]).interval()
         covered += low <= known <= high
-    assert covered >= 52
+    # Fewer would come by chance in one case of a thousand; all is drawn by a seed.
+    assert covered >= 33

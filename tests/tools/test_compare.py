@@ -99,5 +99,5 @@ def test_what_was_detected_is_compared_by_what_it_is_judged_by(tmp_path: Path) -
     assert found["outcomes"]["changed"] == 0 and found["difference"] < -0.005
     assert {one["label"] for one in found["classes"]} == set(range(10))
     told = compare(reference, variant).stdout
-    assert "  mAP " in told and re.search(r"worst class  \d: -\d\.\d\d points of \d+ objects", told)
+    assert "  mAP " in told and re.search(r"worst class  \d: -\d\.\d\d points, \d+ objects", told)
     assert compare(reference, reference).code == 0

@@ -120,6 +120,11 @@ def _around_last_made(plan: Plan) -> Recipe:
     found = Recipe(steps, positions[-1])
     if KEEP not in recipes.maker(found.step.name).PARAMETERS:
         raise UsageError(f"{found.step.name} cannot leave layers as they were, so that none of them can be blamed.")
+    if "layers" in found.step.parameters:
+        raise UsageError(
+            f"Say with keep which layers {found.step.name} leaves as they were, by their numbers, as in keep=0/10 for "
+            "layers=but-ends of a model with eleven: one more is left at a time."
+        )
     if recipes.trainer(found.step):
         raise UsageError(
             f"{found.step.name} with tune trains all layers together, so that none of them can be blamed. Leave it out."

@@ -33,10 +33,12 @@ from tools.study.plan import (
     DETECTION,
     END_TO_END,
     QUICK,
+    QUICK_DETECTION,
     RECIPES,
     REFERENCE,
     SERVER,
     TORCH,
+    TORCH_DETECTION,
     Cell,
     Study,
     cells_of,
@@ -77,9 +79,10 @@ def default(workloads: Sequence[str], backend: str, scenario: str, *, quick: boo
     torch = normal(backend) == "torch"
     if torch and quick:
         raise UsageError("--quick is a shorter list for onnxruntime, and that for torch is short. Leave it out.")
-    detecting = () if torch or not all(plugins.workload(one).steps for one in wanted(workloads)) else DETECTION
-    own_kind = TORCH if torch else QUICK if quick else RECIPES
-    given = (*own_kind, *detecting, *(END_TO_END if end_to_end and not torch else ()))
+    own_kind: Sequence[str] = TORCH if torch else QUICK if quick else RECIPES
+    if all(plugins.workload(one).steps for one in wanted(workloads)):
+        own_kind = (*TORCH, *TORCH_DETECTION) if torch else QUICK_DETECTION if quick else (*RECIPES, *DETECTION)
+    given = (*own_kind, *(END_TO_END if end_to_end and not torch else ()))
     # What is emulated has no throughput of its own.
     own = [one for one in given if not recipes.emulated(one) and not (normal(scenario) == SERVER and _serves(one))]
     cells = cells_of(workloads, (backend,), (scenario,), own, end_to_end=end_to_end)

@@ -243,6 +243,8 @@ def _record(findings: Findings, one: Candidate) -> dict[str, Any]:
         "state": one.state,
         "outcome": findings.outcome(one),
         "outcomes": one.outcomes.counts if one.outcomes else None,
+        "accuracy_percent": 100 * one.outcomes.variant_share if one.outcomes else None,
+        "difference": one.outcomes.difference if one.outcomes else None,
         "difference_95": list(one.outcomes.interval()) if one.outcomes else None,
         "certificate": asdict(one.certificate) if one.certificate else None,
         "throughput": asdict(one.pace) if one.pace else None,

@@ -24,7 +24,6 @@ from accuracy_scripts.paired import (
     fifths,
 )
 from common.statistics import holm, two_stage_interval
-from reference_models.base import differs
 from suite import notes, plugins, recipes
 from suite.law.eligible import emulates
 from suite.probes.contest import Block, interval, ratio
@@ -242,6 +241,7 @@ def _turns(folder: Path, cell: Cell, record: dict[str, Any]) -> list[list[Block]
 
 def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[Any], cores: float) -> Iterator[str]:
     """Yields the notes on all repetitions of a cell, with their numbers where there are several."""
+    judge = plugins.workload(next(iter(known)).workload).judge
     for cell, record in known.items():
         which = f"repetition {cell.repetition}" if len(known) > 1 else ""
         if record["state"] == "failed":
@@ -252,7 +252,7 @@ def _all_notes(folder: Path, known: dict[Cell, dict[str, Any]], theirs: NDArray[
         yield from (f"{which}: {note}" if which else note for note in found)
         if failed := shelf.recorded(folder, shelf.MORE, more_name(cell, len(processes(folder, cell, record)))):
             yield f"{which}{': ' if which else ''}another process failed: {failed['reason']}"
-        if changed := int(np.count_nonzero(differs(shelf.answers(folder, cell, record).labels, theirs))):
+        if changed := int(np.count_nonzero(~judge.agree(shelf.answers(folder, cell, record).labels, theirs))):
             yield f"{which} answered {changed:,} samples otherwise than the first"
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from common.errors import UsageError
 from common.files import digest_of
-from reference_models.base import differs
+from suite import plugins
 from suite.environment import source_digest
 from tools.study import findings, shelf
 from tools.study.findings import COUNTS, FAILED, WORTHLESS, Row
@@ -78,12 +78,14 @@ class Shared:
         states = {side.row.state for side in self.sides}
         return COUNTS in states and bool(states & set(WORTHLESS))
 
+    def _agree(self, one: Side, other: Side) -> NDArray[np.bool_]:
+        return plugins.workload(self.cell.workload).judge.agree(one.answers, other.answers)
+
     @property
     def changed(self) -> list[tuple[Side, Side, int]]:
         """The pairs that answer differently, and on how many samples."""
         pairs = [
-            (one, other, int(np.count_nonzero(differs(one.answers, other.answers))))
-            for one, other in combinations(self.sides, 2)
+            (one, other, int(np.count_nonzero(~self._agree(one, other)))) for one, other in combinations(self.sides, 2)
         ]
         return [pair for pair in pairs if pair[2]]
 

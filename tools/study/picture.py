@@ -74,7 +74,11 @@ def _steps(speed: Any, answers: Any, found: Sequence[tuple[Row, Sequence[Additio
             across = [[one.ratio - one.ends[0]], [one.ends[1] - one.ratio]] if one.ends else None
             speed.barh(height, one.ratio - 1, left=1, xerr=across, color=GOOD if one.ratio > 1 else BAD, alpha=0.8)
             answers.barh(
-                height, points, xerr=[[points - low], [high - points]], color=GOOD if points > 0 else BAD, alpha=0.8
+                height,
+                points,
+                xerr=[[max(0.0, points - low)], [max(0.0, high - points)]],
+                color=GOOD if points > 0 else BAD,
+                alpha=0.8,
             )
             names.append(f"+ {one.step}")
     speed.set_yticks(range(len(names)), names)

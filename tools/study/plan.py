@@ -1,4 +1,4 @@
-"""What a study covers: every recipe on every workload and backend, and how much time each may take."""
+"""What a study covers: which recipes on which workload, backend and scenario, and how much time each may take."""
 
 import tomllib
 from collections.abc import Mapping, Sequence

@@ -22,7 +22,8 @@ ROWS = (
     "of a paired bootstrap over images; p: McNemar's exact test, of mAP by the spread of the draws, by Holm for all "
     "rows of the study together; changed: answers that are not the reference's; worst class: what the class that lost "
     "most lost. A detector's answer to an image is right where what it shows, with a score of 0.5 or more, are the "
-    "image's objects and nothing else (IoU of 0.5 or more), and changed where two sides do not show the same.",
+    "image's objects and nothing else (IoU of 0.5 or more), and changed where two sides do not show the same; what "
+    "changes with the batch is told by any bit of an answer, as the law compares them.",
     "counts?: the verdict of full runs through LoadGen where there were some; else whether the target was met "
     "when it was measured. In Server a full run is at the highest load that was found. A full run is not in turn "
     "with the reference's and is served as its own search chose, turns as is best for the reference: the "
@@ -43,7 +44,9 @@ READING = (
     "triangle lies deeper than is drawn; the line joins what nothing else beats in both.",
     "where it is from: a linked throughput or accuracy leads to its cell, which has every block; its answers are "
     "in the .npz beside it, and points, p, changed and classes are computed from these ([ledger.csv](ledger.csv) "
-    "has them by class and by confidence). A full run's figure leads to its verdict, with LoadGen's own logs "
-    "beside it. [study.csv](study.csv) has every figure and every inversion (inverted_with: what may count and is "
-    "surely slower than what is worth nothing), [study.json](study.json) the machine and its packages.",
+    "has them by class and by confidence; of a detector a class has its objects, found or not, beside the difference "
+    "of its average precision, and a fifth of confidence has images). A full run's figure leads to its verdict, with "
+    "LoadGen's own logs beside it. [study.csv](study.csv) has every figure and every inversion (inverted_with: what "
+    "may count and is surely slower than what is worth nothing), [study.json](study.json) the machine and its "
+    "packages.",
 )

@@ -169,9 +169,11 @@ def quality(network: nn.Module, folder: Path, recipe: Recipe) -> tuple[float, li
         ("input", f"1x64x64 grey image of two to six pieces of clothing, {fashion_scenes.PREPROCESSING}"),
         (
             "output",
-            "at each of 16x16 locations 10 logits and 4 logarithms of distances; the answer is what is left of them by "
-            f"{REFERENCE}",
+            "at each of 16x16 locations 10 logits and 4 logarithms of distances; the answer: of the locations with a "
+            f"score above {REFERENCE.score:g} the {REFERENCE.top} surest; of two boxes of a category that overlap by "
+            f"more than {REFERENCE.iou:g} (IoU) the less sure goes; the {REFERENCE.keep} surest are left",
         ),
+        ("classes", ", ".join(f"{number} {name}" for number, name in enumerate(fashion_mnist.NAMES))),
         (
             "split",
             f"scenes of {learned:,} training images to learn from, {recipe.scenes_per_epoch:,} new ones an epoch; "

@@ -95,6 +95,7 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     assert "No step of the recipe 'fuse:level=basic' makes a model" in refused("--optimize=fuse:level=basic")
     assert "Use --backend onnxruntime." in refused("--backend=torch", "--optimize=quantize:int8")
     assert "trains all layers together" in refused("--optimize=prune:0.3,tune=1")
+    assert "Say with keep which layers quantize leaves" in refused("--optimize=quantize:int8,layers=but-ends")
     assert "cannot keep layer 18" in refused("--optimize=prune:0.3,keep=18")
     assert "python -m tools.fetch_data" in refused(f"--data-dir={tmp_path}", "--optimize=prune:0.3")
     assert not (tmp_path / "out").exists()

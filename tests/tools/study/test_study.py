@@ -223,7 +223,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     assert "leave out --end-to-end" in refused("--plan=x", "--best", "--end-to-end")
     assert "--scenario is for --best. Which ones a study is of" in refused("--scenario=server")
     assert "Unknown scenario 'servr'" in refused("--best", "--scenario=servr", "--workload=fashion-resnet")
-    assert "Give --workload, one of: fashion-mobilenet" in refused("--best", f"--out={tmp_path / 'study'}")
+    assert "Give --workload, one of: fashion-fcos, f" in refused("--best", f"--out={tmp_path / 'study'}")
     assert "--budget is '5'; give a time" in refused("--best", "--budget=5", "--workload=fashion-resnet")
     assert "--merge measures nothing: leave out --budget" in refused("--merge=a", "--budget=5m")
     assert "leave out --quick" in refused("--merge=x", "--merge=y", "--quick")
