@@ -52,6 +52,17 @@ def test_the_payload_is_one_answer_a_sample(workload: Workload) -> None:
     assert np.array_equal(payload[3:4], workload.encode(outputs[3:4]))
 
 
+def test_it_tells_how_sure_it_is_of_each_answer(workload: Workload) -> None:
+    outputs = np.random.default_rng(1).normal(0, 4, size=(50, *workload.output_shape)).astype(np.float32)
+    sure = workload.confidence(outputs)
+    assert sure.shape == (50,) and 0 <= sure.min() and sure.max() <= 1
+
+
+def test_the_confidence_of_a_class_is_its_probability() -> None:
+    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]])).astype(np.float32)
+    assert plugins.workload("fashion-resnet").confidence(logits) == pytest.approx([0.7, 0.5], rel=1e-4)
+
+
 def test_the_target_is_99_percent_of_the_quality(workload: Workload) -> None:
     assert workload.target == pytest.approx(0.99 * workload.quality)
 

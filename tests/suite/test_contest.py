@@ -15,7 +15,6 @@ from suite.probes.contest import (
     answers,
     block,
     blocks,
-    confidence,
     interval,
     measure,
     otherwise_batched,
@@ -93,11 +92,6 @@ def test_answers_are_those_of_the_model_in_index_order(data_root: Path) -> None:
     # In batches of other sizes, with other samples, and in index order again.
     assert np.array_equal(otherwise_batched(side), found)
     assert np.mean(found.reshape(-1) == ours.dataset.truth()) == pytest.approx(ours.workload.quality / 100, abs=1e-3)
-
-
-def test_confidence_is_the_probability_of_the_answer() -> None:
-    logits = np.log(np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]], np.float32)) + np.array([[100], [-100]], np.float32)
-    assert confidence(logits) == pytest.approx([0.7, 0.5], rel=1e-4)
 
 
 def test_each_side_is_asked_as_much_as_its_own_last_turn_told(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
