@@ -52,6 +52,15 @@ FINGERPRINT = {
     "device": "cpu",
     "packages": {"numpy": "2.4.6", "onnxruntime": "1.32.0"},
 }
+# A submission of a detector with cheaper post-processing, served in a way that need not be searched.
+DETECTOR = (
+    "offline",
+    "--workload=fashion-fcos",
+    "--optimize=quantize:int8,layers=but-ends,range=reduced+postprocess:fast",
+    "--max-batch=64",
+    "--sessions=2",
+    "--threads=1",
+)
 # The machine may stall in any run.
 TRIES = 5
 

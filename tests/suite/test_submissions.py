@@ -10,7 +10,7 @@ import platform
 import pytest
 
 from suite.allocator import CHOSEN_BY
-from tests.evidence_factory import submission
+from tests.evidence_factory import DETECTOR, submission
 from tests.suite.commands import start
 
 
@@ -35,9 +35,7 @@ def test_a_submission_counts(scenario: str, backend: str, workload: str) -> None
 
 
 def test_a_detector_with_cheaper_post_processing_counts_in_the_open_division() -> None:
-    made = submission(
-        "offline", "--workload=fashion-fcos", "--optimize=quantize:int8,layers=but-ends,range=reduced+postprocess:fast"
-    )
+    made = submission(*DETECTOR)
     verdict = json.loads((made / "verdict.json").read_text())
     assert verdict["counts"] and all(check["passed"] for check in verdict["checks"])
     assert any("its post-processing is another than the reference's" in note for note in verdict["notes"])
