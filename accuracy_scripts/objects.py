@@ -68,6 +68,11 @@ class Detected:
         """Where there is a detection."""
         return np.asarray(self.category != ABSENT)
 
+    @cached_property
+    def ranked(self) -> NDArray[np.int64]:
+        """The places of each image's detections, the surest first, and of equals in their order."""
+        return np.argsort(-self.score, axis=1, kind="stable")
+
     @property
     def sure(self) -> NDArray[np.bool_]:
         """Where there is one that is sure enough to be shown to people."""
@@ -87,17 +92,17 @@ def matches(found: Detected, truth: NDArray[Any]) -> NDArray[np.int64]:
     their order where these are equal.
     """
     images, ranks = found.category.shape
-    overlaps = _overlaps(found.corners, truth[..., 1:].astype(np.float64))
+    shared = overlaps(found.corners, truth[..., 1:].astype(np.float64))
     fits = found.there[..., None] & (found.category[..., None] == truth[:, None, :, 0])
-    overlaps = np.where(fits, overlaps, -1.0)
-    order = np.argsort(-found.score, axis=1, kind="stable")
+    shared = np.where(fits, shared, -1.0)
+    order = found.ranked
     least = np.minimum(THRESHOLDS, 1 - 1e-10)[:, None, None]
     free = np.ones((len(THRESHOLDS), images, truth.shape[1]), bool)
     matched = np.full((len(THRESHOLDS), images, ranks), ABSENT, np.int64)
     every, levels = np.arange(images), np.arange(len(THRESHOLDS))[:, None]
     for rank in range(ranks if truth.shape[1] else 0):
         place = order[:, rank]
-        open_to = np.where(free, overlaps[every, place][None], -1.0)
+        open_to = np.where(free, shared[every, place][None], -1.0)
         # Of equals the last, as pycocotools has it.
         best = truth.shape[1] - 1 - open_to[..., ::-1].argmax(axis=2)
         good = np.take_along_axis(open_to, best[..., None], axis=2) >= least
@@ -107,13 +112,17 @@ def matches(found: Detected, truth: NDArray[Any]) -> NDArray[np.int64]:
     return matched
 
 
-def _overlaps(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns intersection over union of corners (n, D, 4) and (n, M, 4), shape (n, D, M)."""
-    low = np.maximum(first[:, :, None, :2], second[:, None, :, :2])
-    far = np.minimum(first[:, :, None, 2:], second[:, None, :, 2:])
-    shared = np.clip(far - low, 0, None).prod(axis=3)
-    sizes = [np.clip(one[..., 2:] - one[..., :2], 0, None).prod(axis=2) for one in (first, second)]
-    union = sizes[0][:, :, None] + sizes[1][:, None, :] - shared
+def overlaps(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+    """Returns the intersection of boxes (..., n, 4) with boxes (..., m, 4) over their union, shape (..., n, m)."""
+    one, other = first[..., :, None, :], second[..., None, :, :]
+    wide = np.minimum(one[..., 2], other[..., 2]) - np.maximum(one[..., 0], other[..., 0])
+    high = np.minimum(one[..., 3], other[..., 3]) - np.maximum(one[..., 1], other[..., 1])
+    shared = np.maximum(wide, 0) * np.maximum(high, 0)
+    areas = [
+        np.maximum(boxes[..., 2] - boxes[..., 0], 0) * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
+        for boxes in (first, second)
+    ]
+    union = areas[0][..., :, None] + areas[1][..., None, :] - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
@@ -164,9 +173,8 @@ class Judged:
 
 def _category(number: int, found: Detected, truth: NDArray[Any], matched: NDArray[np.int64]) -> Category:
     """Returns the detections of a category, the surest of all images first."""
-    ranked = np.argsort(-found.score, axis=1, kind="stable")
-    image, rank = np.nonzero(np.take_along_axis(found.category, ranked, axis=1) == number)
-    place = ranked[image, rank]
+    image, rank = np.nonzero(np.take_along_axis(found.category, found.ranked, axis=1) == number)
+    place = found.ranked[image, rank]
     order = np.argsort(-found.score[image, place], kind="stable")
     image, place = image[order], place[order]
     right = matched[:, image, place] != ABSENT

@@ -66,17 +66,3 @@ def _overlapping(corners: NDArray[Any], iou: float) -> NDArray[np.bool_]:
     shared *= high
     areas = (right - left) * (bottom - top) * corners.dtype.type(iou / (1 + iou))
     return np.asarray(shared > areas[:, :, None] + areas[:, None, :])
-
-
-def overlaps(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-    """Returns the intersection of boxes (..., n, 4) with boxes (..., m, 4) over their union, shape (..., n, m)."""
-    one, other = first[..., :, None, :], second[..., None, :, :]
-    wide = np.minimum(one[..., 2], other[..., 2]) - np.maximum(one[..., 0], other[..., 0])
-    high = np.minimum(one[..., 3], other[..., 3]) - np.maximum(one[..., 1], other[..., 1])
-    shared = np.maximum(wide, 0) * np.maximum(high, 0)
-    areas = [
-        np.maximum(boxes[..., 2] - boxes[..., 0], 0) * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
-        for boxes in (first, second)
-    ]
-    union = areas[0][..., :, None] + areas[1][..., None, :] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

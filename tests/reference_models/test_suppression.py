@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from accuracy_scripts.objects import ABSENT, DETECTION
+from accuracy_scripts.objects import ABSENT, DETECTION, overlaps
 from reference_models.fashion_fcos.detections import REFERENCE, confidence, detections, with_steps
-from reference_models.suppression import ALL_CLASSES, FAST, KINDS, NONE, Steps, overlaps
+from reference_models.suppression import ALL_CLASSES, FAST, KINDS, NONE, Steps
 
 pytestmark = pytest.mark.side_by_side
 

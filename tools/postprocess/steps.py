@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy_scripts.objects import overlaps
 from common.errors import UsageError
 from common.names import unknown
-from reference_models.suppression import ALL_CLASSES, FAST, KINDS, NONE, Steps, overlaps
+from reference_models.suppression import ALL_CLASSES, FAST, KINDS, NONE, Steps
 
 # The least and the most of each number.
 RANGES: Mapping[str, tuple[float, float]] = {"score": (0, 1), "iou": (0, 1), "top": (1, 1e6), "keep": (1, 1e6)}
